@@ -1,0 +1,1 @@
+//! Speaks to the platforms that run workloads.

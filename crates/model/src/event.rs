@@ -1,0 +1,72 @@
+//! Events: what happens while a plan is carried out, as data. Who shows them decides how.
+
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::finding::Finding;
+use crate::step::Phase;
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A phase begins.
+    PhaseStarted {
+        /// Its number, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// The phase.
+        phase: Phase,
+    },
+    /// Some of a phase's steps are applied.
+    PhaseProgress {
+        /// How many are.
+        done: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// All of a phase's steps are applied.
+    PhaseFinished {
+        /// The phase's title.
+        title: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A step failed.
+    StepFailed {
+        /// What it is about.
+        subject: String,
+        /// Why.
+        fault: Fault,
+    },
+    /// Something is still waited for.
+    Waiting {
+        /// What keeps it, in words: `redis-2: replica link is down`.
+        on: String,
+        /// For how long so far.
+        since: Duration,
+    },
+    /// A check noticed something on the way.
+    Noticed(Finding),
+    /// A line of a job's output.
+    JobOutput {
+        /// The job's workload.
+        workload: String,
+        /// The line.
+        line: String,
+    },
+}
+
+/// Takes events as they happen; it must not block.
+pub trait Audience: Send + Sync {
+    /// Takes one event.
+    fn tell(&self, event: Event);
+}
+
+/// An audience that listens to nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Audience for Nobody {
+    fn tell(&self, _: Event) {}
+}

@@ -1,0 +1,137 @@
+//! Ports: what the driver needs of the platforms, of the servers and of time.
+//!
+//! They stand here, in the core, so that the hands (`engines`, `admin`) and the simulation
+//! (`testkit`) can implement them without knowing the driver or each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::address::NodeAddress;
+use crate::fault::Fault;
+use crate::ids::{InstanceName, WorkloadName};
+use crate::image::ImageRef;
+use crate::instance::EngineKind;
+use crate::spec::Credentials;
+use crate::step::{ClusterStep, EngineStep, Member};
+use crate::view::{EngineView, NodeView};
+
+/// The answer of a port, in the future.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// A platform that runs workloads.
+pub trait Engine: Send + Sync {
+    /// What it can and cannot do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Addresses that an instance's workloads can have, in the order asked for: nobody listens
+    /// there, and no other instance holds them.
+    fn propose_addresses<'a>(&'a self, request: &'a AddressRequest)
+    -> Answer<'a, Vec<NodeAddress>>;
+
+    /// What it shows of an instance. What does not answer is in the view; an error means that the
+    /// engine itself cannot be asked.
+    fn observe<'a>(
+        &'a self,
+        instance: &'a InstanceName,
+        images: &'a BTreeSet<ImageRef>,
+    ) -> Answer<'a, EngineView>;
+
+    /// Makes one thing true. It can be applied twice.
+    fn apply<'a>(&'a self, instance: &'a InstanceName, step: &'a EngineStep) -> Answer<'a, ()>;
+
+    /// Hands on the lines of a workload's log; with `follow` it ends only when it is dropped.
+    fn logs<'a>(
+        &'a self,
+        instance: &'a InstanceName,
+        request: &'a LogRequest,
+        line: &'a mut (dyn FnMut(&str) + Send),
+    ) -> Answer<'a, ()>;
+
+    /// Runs a command where a workload runs, on the caller's own input and output, and gives its
+    /// exit code.
+    fn exec<'a>(&'a self, instance: &'a InstanceName, request: &'a ExecRequest) -> Answer<'a, i32>;
+
+    /// Removes what the instance itself has on the platform once its workloads are gone.
+    fn release<'a>(&'a self, instance: &'a InstanceName) -> Answer<'a, ()>;
+}
+
+/// What an engine can and cannot do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    /// Which engine it is.
+    pub kind: EngineKind,
+    /// The container parameters that it does not apply, by their name in a template.
+    pub ignored: Vec<&'static str>,
+}
+
+/// A wish for addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressRequest {
+    /// For which instance.
+    pub instance: InstanceName,
+    /// The port of each workload; its address must have this port.
+    pub ports: Vec<(WorkloadName, u16)>,
+    /// Addresses that other instances hold.
+    pub taken: BTreeSet<IpAddr>,
+}
+
+/// A wish to read a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogRequest {
+    /// Whose log.
+    pub workload: WorkloadName,
+    /// At most this many of its last lines first.
+    pub tail: usize,
+    /// Whether to go on with new lines.
+    pub follow: bool,
+}
+
+/// A wish to run a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExecRequest {
+    /// Where.
+    pub workload: WorkloadName,
+    /// The command and its arguments; never empty.
+    pub command: Vec<String>,
+    /// With which user a client of the server logs in, for commands that are one.
+    pub credentials: Option<Credentials>,
+}
+
+/// The servers of an instance or of any cluster.
+pub trait Nodes: Send + Sync {
+    /// What each of them says. Never fails: what did not answer is in the view.
+    fn observe<'a>(
+        &'a self,
+        addresses: &'a BTreeMap<WorkloadName, NodeAddress>,
+        credentials: Option<&'a Credentials>,
+    ) -> Pin<Box<dyn Future<Output = BTreeMap<WorkloadName, NodeView>> + Send + 'a>>;
+
+    /// Makes one thing true. It can be applied twice.
+    fn apply<'a>(
+        &'a self,
+        step: &'a ClusterStep,
+        credentials: Option<&'a Credentials>,
+    ) -> Answer<'a, ()>;
+
+    /// Waits until the cluster of these nodes is ready, and helps it to get there where a server
+    /// alone would be slow. `tell` hears what still keeps it.
+    fn await_ready<'a>(
+        &'a self,
+        members: &'a [Member],
+        credentials: Option<&'a Credentials>,
+        limit: Duration,
+        tell: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Answer<'a, ()>;
+}
+
+/// Time, so that a simulation can move it.
+pub trait Clock: Send + Sync {
+    /// The time since some fixed moment; it never goes back.
+    fn now(&self) -> Duration;
+
+    /// Waits.
+    fn sleep<'a>(&'a self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+}

@@ -1,0 +1,230 @@
+//! Plans: what would be done, as data that can be printed, stored, compared and simulated.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::address::NodeAddress;
+use crate::fault::Fault;
+use crate::finding::Finding;
+use crate::ids::{Epoch, NodeId, WorkloadName};
+use crate::slots::SlotRange;
+use crate::workload::{Fingerprint, Workload};
+
+/// What would be done, in phases that follow one another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The view that it was made from; one made from another view is stale.
+    pub based_on: Fingerprint,
+    /// The phases, first to last.
+    pub phases: Vec<Phase>,
+    /// What was noticed while planning, and why something is not planned.
+    pub findings: Vec<Finding>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.phases.iter().all(|phase| phase.steps.is_empty())
+    }
+}
+
+/// Steps that do not depend on each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Phase {
+    /// What will be true after it: "6 redis workloads run".
+    pub title: String,
+    /// The steps; any order is right, also all at once.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that will be true. Each can be applied twice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Something on the platform.
+    Engine(EngineStep),
+    /// Something in the cluster.
+    Cluster(ClusterStep),
+    /// Nothing is done until something is true.
+    Wait(Wait),
+}
+
+/// One thing that will be true on the platform.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EngineStep {
+    /// The workload runs with this definition.
+    EnsureRunning(Box<Workload>),
+    /// The job with this definition has run to a good end.
+    EnsureDone(Box<Workload>),
+    /// The workload does not run; its volumes stay.
+    EnsureStopped(WorkloadName),
+    /// Nothing is left of the workload, its volumes included.
+    EnsureDeleted(WorkloadName),
+}
+
+/// One thing that will be true in the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClusterStep {
+    /// A node that owns nothing owns these slots, claimed with this epoch.
+    EnsureSlots {
+        /// The node.
+        node: Member,
+        /// The slots, which nobody owns.
+        slots: Vec<SlotRange>,
+        /// The epoch of the claim; left as it is where the node has one.
+        epoch: Epoch,
+    },
+    /// Each of these nodes knows and reaches each other one.
+    EnsureMet {
+        /// The nodes.
+        members: Vec<Member>,
+    },
+    /// The node copies this primary.
+    EnsureReplica {
+        /// The node.
+        node: Member,
+        /// Its primary.
+        of: Member,
+    },
+    /// The node is its shard's primary, by a vote of the other primaries
+    /// (`CLUSTER FAILOVER FORCE`, never `TAKEOVER`).
+    EnsurePromoted {
+        /// The node, a replica now.
+        node: Member,
+        /// The primary that it follows on.
+        instead_of: Member,
+    },
+}
+
+/// A node of a cluster, with what is needed to speak to it and of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Member {
+    /// Its id.
+    pub id: NodeId,
+    /// Its address.
+    pub address: NodeAddress,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.id.short(), self.address)
+    }
+}
+
+/// Something that is waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// What must be true.
+    pub until: Condition,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// What can be waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// The health check of each of these workloads passes, and each server among them answers.
+    Healthy(Vec<WorkloadName>),
+    /// The cluster is ready: each slot is served, each replica is linked and has caught up, and
+    /// every node says so (invariant 8 of ARCHITECTURE.md).
+    Ready(Vec<Member>),
+}
+
+/// What became of a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Each step was applied.
+    Done,
+    /// A step failed; the phases after it were not begun.
+    Failed(Fault),
+    /// The user ended it; what was begun is finished or can be done again.
+    Interrupted,
+}
+
+impl Step {
+    /// The kind of step, for JSON and the journal: `ensure_running`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Engine(EngineStep::EnsureRunning(_)) => "ensure_running",
+            Self::Engine(EngineStep::EnsureDone(_)) => "ensure_done",
+            Self::Engine(EngineStep::EnsureStopped(_)) => "ensure_stopped",
+            Self::Engine(EngineStep::EnsureDeleted(_)) => "ensure_deleted",
+            Self::Cluster(ClusterStep::EnsureSlots { .. }) => "ensure_slots",
+            Self::Cluster(ClusterStep::EnsureMet { .. }) => "ensure_met",
+            Self::Cluster(ClusterStep::EnsureReplica { .. }) => "ensure_replica",
+            Self::Cluster(ClusterStep::EnsurePromoted { .. }) => "ensure_promoted",
+            Self::Wait(wait) => match wait.until {
+                Condition::Healthy(_) => "wait_healthy",
+                Condition::Ready(_) => "wait_ready",
+            },
+        }
+    }
+
+    /// What the step is about: a workload or a node.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Engine(
+                EngineStep::EnsureRunning(workload) | EngineStep::EnsureDone(workload),
+            ) => workload.name.to_string(),
+            Self::Engine(EngineStep::EnsureStopped(name) | EngineStep::EnsureDeleted(name)) => {
+                name.to_string()
+            }
+            Self::Cluster(
+                ClusterStep::EnsureSlots { node, .. }
+                | ClusterStep::EnsureReplica { node, .. }
+                | ClusterStep::EnsurePromoted { node, .. },
+            ) => node.to_string(),
+            Self::Cluster(ClusterStep::EnsureMet { members }) => count(members.len(), "node"),
+            Self::Wait(wait) => match &wait.until {
+                Condition::Healthy(workloads) => count(workloads.len(), "workload"),
+                Condition::Ready(members) => count(members.len(), "node"),
+            },
+        }
+    }
+
+    /// What will be true, in words. Never a secret.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Engine(EngineStep::EnsureRunning(workload)) => {
+                let memory = workload
+                    .memory()
+                    .map_or_else(String::new, |memory| format!(", {memory}"));
+                format!("runs {} at {}{memory}", workload.image, workload.address)
+            }
+            Self::Engine(EngineStep::EnsureDone(workload)) => {
+                format!("runs {} to its end", workload.image)
+            }
+            Self::Engine(EngineStep::EnsureStopped(_)) => "stops, data kept".to_owned(),
+            Self::Engine(EngineStep::EnsureDeleted(_)) => "is deleted with its data".to_owned(),
+            Self::Cluster(ClusterStep::EnsureSlots { slots, epoch, .. }) => {
+                let ranges: Vec<String> = slots.iter().map(ToString::to_string).collect();
+                format!("owns slots {} (epoch {epoch})", ranges.join(","))
+            }
+            Self::Cluster(ClusterStep::EnsureMet { .. }) => "know each other".to_owned(),
+            Self::Cluster(ClusterStep::EnsureReplica { of, .. }) => format!("copies {of}"),
+            Self::Cluster(ClusterStep::EnsurePromoted { instead_of, .. }) => {
+                format!("becomes primary by vote, instead of {instead_of}")
+            }
+            Self::Wait(wait) => {
+                let what = match wait.until {
+                    Condition::Healthy(_) => "healthy",
+                    Condition::Ready(_) => {
+                        "ready: all slots served, all replicas linked and caught up"
+                    }
+                };
+                format!("{what}, within {} s", wait.limit.as_secs())
+            }
+        }
+    }
+}
+
+/// "1 node", "6 nodes".
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}

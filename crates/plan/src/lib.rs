@@ -1,0 +1,1 @@
+//! Spec and view to plan: what must be done, decided without doing any of it.

@@ -1,0 +1,1 @@
+//! Text to spec: the template format, its variables and the Go template language.
