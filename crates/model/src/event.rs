@@ -48,6 +48,13 @@ pub enum Event {
     },
     /// A check noticed something on the way.
     Noticed(Finding),
+    /// A line of a log that was asked for.
+    LogLine {
+        /// The workload.
+        workload: String,
+        /// The line.
+        line: String,
+    },
     /// A line of a job's output.
     JobOutput {
         /// The job's workload.

@@ -64,6 +64,11 @@ pub trait Explain: Error {
 
     /// The way out: a command where there is one.
     fn help(&self) -> Option<String>;
+
+    /// Text that stands for itself: the place in a file, the last lines of a log.
+    fn detail(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An error as it reaches a person: code, facts, way out.
@@ -97,7 +102,7 @@ impl<E: Explain> From<E> for Fault {
             class: error.class(),
             message: error.to_string(),
             causes,
-            detail: Vec::new(),
+            detail: error.detail(),
             help: error.help(),
         }
     }

@@ -63,6 +63,8 @@ pub struct Instance {
     pub spec: Spec,
     /// Where its workloads sit.
     pub layout: Layout,
+    /// Whether it was ready once. From then on a node without data is a loss, not a beginning.
+    pub delivered: bool,
 }
 
 /// Where the workloads of an instance sit. It is decided once, before anything is made, so that

@@ -3,7 +3,7 @@
 //! They stand here, in the core, so that the hands (`engines`, `admin`) and the simulation
 //! (`testkit`) can implement them without knowing the driver or each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use crate::address::NodeAddress;
 use crate::fault::Fault;
+use crate::finding::Finding;
 use crate::ids::{InstanceName, WorkloadName};
 use crate::image::ImageRef;
 use crate::instance::EngineKind;
+use crate::slots::SlotSet;
 use crate::spec::Credentials;
 use crate::step::{ClusterStep, EngineStep, Member};
-use crate::view::{EngineView, NodeView};
+use crate::view::{ClusterView, EngineView};
 
 /// The answer of a port, in the future.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
@@ -53,6 +55,11 @@ pub trait Engine: Send + Sync {
     /// Runs a command where a workload runs, on the caller's own input and output, and gives its
     /// exit code.
     fn exec<'a>(&'a self, instance: &'a InstanceName, request: &'a ExecRequest) -> Answer<'a, i32>;
+
+    /// What is amiss with its hosts, each with the command that fixes it.
+    fn examine(&self) -> Answer<'_, Vec<Finding>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// Removes what the instance itself has on the platform once its workloads are gone.
     fn release<'a>(&'a self, instance: &'a InstanceName) -> Answer<'a, ()>;
@@ -105,9 +112,9 @@ pub trait Nodes: Send + Sync {
     /// What each of them says. Never fails: what did not answer is in the view.
     fn observe<'a>(
         &'a self,
-        addresses: &'a BTreeMap<WorkloadName, NodeAddress>,
+        addresses: &'a [NodeAddress],
         credentials: Option<&'a Credentials>,
-    ) -> Pin<Box<dyn Future<Output = BTreeMap<WorkloadName, NodeView>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = ClusterView> + Send + 'a>>;
 
     /// Makes one thing true. It can be applied twice.
     fn apply<'a>(
@@ -116,15 +123,21 @@ pub trait Nodes: Send + Sync {
         credentials: Option<&'a Credentials>,
     ) -> Answer<'a, ()>;
 
-    /// Waits until the cluster of these nodes is ready, and helps it to get there where a server
-    /// alone would be slow. `tell` hears what still keeps it.
-    fn await_ready<'a>(
+    /// Asks each slot of these nodes for a write that changes nothing, as a client would, and
+    /// gives the first refusal.
+    fn probe<'a>(
         &'a self,
-        members: &'a [Member],
+        primaries: &'a [(Member, SlotSet)],
         credentials: Option<&'a Credentials>,
-        limit: Duration,
-        tell: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, ()>;
+
+    /// Sends one command to one server and gives its answer as redis-cli would write it.
+    fn call<'a>(
+        &'a self,
+        address: NodeAddress,
+        command: &'a [String],
+        credentials: Option<&'a Credentials>,
+    ) -> Answer<'a, String>;
 }
 
 /// Time, so that a simulation can move it.

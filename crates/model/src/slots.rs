@@ -243,7 +243,8 @@ impl fmt::Debug for SlotSet {
     }
 }
 
-/// Cuts all slots into `shards` ranges that differ by one slot at most, lowest first.
+/// Cuts all slots into `shards` ranges that differ by one slot at most, lowest first, at the same
+/// places as `redis-cli --cluster create`: 0-5460, 5461-10922, 10923-16383 for three.
 ///
 /// Empty for 0 shards and for more shards than there are slots: neither can be served.
 #[must_use]
@@ -252,9 +253,11 @@ pub fn even_split(shards: u16) -> Vec<SlotRange> {
         return Vec::new();
     }
     let cut = |index: u16| {
-        // At most 16384 × 16384, which needs 28 bits; the quotient is a slot number again.
-        let product = u32::from(index) * u32::from(SLOT_COUNT);
-        u16::try_from(product / u32::from(shards)).unwrap_or(SLOT_COUNT)
+        // Rounded to the nearest. At most 2 × 16384 × 16384, which needs 29 bits; the quotient is a
+        // slot number again.
+        let (shards, slots) = (u32::from(shards), u32::from(SLOT_COUNT));
+        let nearest = (2 * u32::from(index) * slots + shards) / (2 * shards);
+        u16::try_from(nearest).unwrap_or(SLOT_COUNT)
     };
     (0..shards)
         .map(|index| SlotRange {
@@ -302,6 +305,12 @@ mod tests {
         assert_eq!(set.to_string(), "0-6,8-5460,9000");
         assert_eq!(SlotSet::empty().to_string(), "-");
         assert_eq!(SlotSet::all().to_string(), "0-16383");
+    }
+
+    #[test]
+    fn three_shards_get_the_ranges_that_people_know() {
+        let ranges: Vec<String> = even_split(3).iter().map(ToString::to_string).collect();
+        assert_eq!(ranges, ["0-5460", "5461-10922", "10923-16383"]);
     }
 
     #[test]

@@ -79,21 +79,42 @@ pub enum ClusterStep {
         /// The nodes.
         members: Vec<Member>,
     },
-    /// The node copies this primary.
-    EnsureReplica {
-        /// The node.
-        node: Member,
-        /// Its primary.
-        of: Member,
+    /// Each of these nodes copies the primary, and has caught up with it.
+    EnsureReplicas {
+        /// The primary.
+        primary: Member,
+        /// Its replicas; all in one step, because the primary copies to all at once.
+        replicas: Vec<Member>,
     },
-    /// The node is its shard's primary, by a vote of the other primaries
-    /// (`CLUSTER FAILOVER FORCE`, never `TAKEOVER`).
+    /// Each of these nodes is its shard's primary by a vote of the other primaries
+    /// (`CLUSTER FAILOVER FORCE`, never `TAKEOVER`). One after the other, because two elections
+    /// at once split the vote.
     EnsurePromoted {
-        /// The node, a replica now.
-        node: Member,
-        /// The primary that it follows on.
-        instead_of: Member,
+        /// The promotions.
+        promotions: Vec<Promotion>,
     },
+    /// A new primary serves at once: it does not sit out the pause after which a primary that was
+    /// alone for long trusts its view again.
+    EnsureServing {
+        /// The primary, which must be new and without keys.
+        node: Member,
+    },
+    /// The listener knows what the speaker is and owns at present, without waiting for gossip.
+    EnsureHeard {
+        /// Whose state it is.
+        speaker: Member,
+        /// Who must know it.
+        listener: Member,
+    },
+}
+
+/// A replica that follows on its primary.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Promotion {
+    /// The node, a replica before.
+    pub node: Member,
+    /// The primary before.
+    pub instead_of: Member,
 }
 
 /// A node of a cluster, with what is needed to speak to it and of it.
@@ -125,9 +146,10 @@ pub struct Wait {
 pub enum Condition {
     /// The health check of each of these workloads passes, and each server among them answers.
     Healthy(Vec<WorkloadName>),
-    /// The cluster is ready: each slot is served, each replica is linked and has caught up, and
-    /// every node says so (invariant 8 of ARCHITECTURE.md).
-    Ready(Vec<Member>),
+    /// The cluster of these servers is ready: each slot is served, each replica is linked and has
+    /// caught up, and every node says so (invariant 8 of ARCHITECTURE.md). Servers that are in no
+    /// cluster only have to answer.
+    Ready(Vec<NodeAddress>),
 }
 
 /// What became of a plan.
@@ -152,8 +174,10 @@ impl Step {
             Self::Engine(EngineStep::EnsureDeleted(_)) => "ensure_deleted",
             Self::Cluster(ClusterStep::EnsureSlots { .. }) => "ensure_slots",
             Self::Cluster(ClusterStep::EnsureMet { .. }) => "ensure_met",
-            Self::Cluster(ClusterStep::EnsureReplica { .. }) => "ensure_replica",
+            Self::Cluster(ClusterStep::EnsureReplicas { .. }) => "ensure_replicas",
             Self::Cluster(ClusterStep::EnsurePromoted { .. }) => "ensure_promoted",
+            Self::Cluster(ClusterStep::EnsureServing { .. }) => "ensure_serving",
+            Self::Cluster(ClusterStep::EnsureHeard { .. }) => "ensure_heard",
             Self::Wait(wait) => match wait.until {
                 Condition::Healthy(_) => "wait_healthy",
                 Condition::Ready(_) => "wait_ready",
@@ -172,14 +196,18 @@ impl Step {
                 name.to_string()
             }
             Self::Cluster(
-                ClusterStep::EnsureSlots { node, .. }
-                | ClusterStep::EnsureReplica { node, .. }
-                | ClusterStep::EnsurePromoted { node, .. },
+                ClusterStep::EnsureSlots { node, .. } | ClusterStep::EnsureServing { node },
             ) => node.to_string(),
+            Self::Cluster(ClusterStep::EnsureReplicas { replicas, .. }) => list(replicas),
+            Self::Cluster(ClusterStep::EnsurePromoted { promotions }) => {
+                let nodes: Vec<Member> = promotions.iter().map(|each| each.node).collect();
+                list(&nodes)
+            }
+            Self::Cluster(ClusterStep::EnsureHeard { listener, .. }) => listener.to_string(),
             Self::Cluster(ClusterStep::EnsureMet { members }) => count(members.len(), "node"),
             Self::Wait(wait) => match &wait.until {
                 Condition::Healthy(workloads) => count(workloads.len(), "workload"),
-                Condition::Ready(members) => count(members.len(), "node"),
+                Condition::Ready(nodes) => count(nodes.len(), "node"),
             },
         }
     }
@@ -204,9 +232,18 @@ impl Step {
                 format!("owns slots {} (epoch {epoch})", ranges.join(","))
             }
             Self::Cluster(ClusterStep::EnsureMet { .. }) => "know each other".to_owned(),
-            Self::Cluster(ClusterStep::EnsureReplica { of, .. }) => format!("copies {of}"),
-            Self::Cluster(ClusterStep::EnsurePromoted { instead_of, .. }) => {
-                format!("becomes primary by vote, instead of {instead_of}")
+            Self::Cluster(ClusterStep::EnsureReplicas { primary, .. }) => {
+                format!("copy {primary}")
+            }
+            Self::Cluster(ClusterStep::EnsurePromoted { promotions }) => {
+                let before: Vec<Member> = promotions.iter().map(|each| each.instead_of).collect();
+                format!("become primary by vote, instead of {}", list(&before))
+            }
+            Self::Cluster(ClusterStep::EnsureServing { .. }) => {
+                "serves without waiting for the rejoin delay".to_owned()
+            }
+            Self::Cluster(ClusterStep::EnsureHeard { speaker, .. }) => {
+                format!("knows what {speaker} is and owns")
             }
             Self::Wait(wait) => {
                 let what = match wait.until {
@@ -219,6 +256,11 @@ impl Step {
             }
         }
     }
+}
+
+fn list(members: &[Member]) -> String {
+    let names: Vec<String> = members.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 /// "1 node", "6 nodes".

@@ -16,9 +16,12 @@ use crate::workload::{Fingerprint, Fnv};
 pub struct View {
     /// What its engine shows.
     pub engine: EngineView,
-    /// What its servers say, by workload. Jobs and servers that are no Redis or Valkey are absent.
-    pub nodes: BTreeMap<WorkloadName, NodeView>,
+    /// What its servers say. Jobs and servers that are no Redis or Valkey are absent.
+    pub nodes: ClusterView,
 }
+
+/// What each of some servers says, by the address at which it was asked.
+pub type ClusterView = BTreeMap<NodeAddress, NodeView>;
 
 /// What an engine shows of an instance.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -170,6 +173,12 @@ impl NodeView {
             Self::Silent { .. } | Self::Refusing { .. } | Self::Loading => None,
         }
     }
+
+    /// What a node that answers knows of its cluster, where it is in one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterReport> {
+        self.report()?.cluster.as_ref()
+    }
 }
 
 /// What a server says of itself (INFO, CLUSTER INFO, CLUSTER NODES).
@@ -201,12 +210,26 @@ pub enum Replication {
     },
     /// It copies another.
     Replica {
-        /// The address of the server that it copies.
+        /// The server that it copies: `10.0.0.4:6379`, or a name in place of the IP address.
         of: String,
-        /// Whether the link is up and the first copy is complete.
-        linked: bool,
+        /// The link to it.
+        link: ReplicationLink,
         /// The bytes of the replication stream that it has applied.
         offset: u64,
+    },
+}
+
+/// A replica's link to its primary.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ReplicationLink {
+    /// It is up, and the first copy is complete.
+    Up,
+    /// The first copy is on its way, and what the replica had before is of no use.
+    Copying,
+    /// It is down.
+    Down {
+        /// For how long, in whole seconds.
+        seconds: u64,
     },
 }
 
@@ -337,18 +360,6 @@ pub enum OpenDirection {
 }
 
 impl View {
-    /// The report of a workload's node, where it answers.
-    #[must_use]
-    pub fn report(&self, workload: &WorkloadName) -> Option<&NodeReport> {
-        self.nodes.get(workload).and_then(NodeView::report)
-    }
-
-    /// What a workload's node knows of its cluster, where it answers and is in one.
-    #[must_use]
-    pub fn cluster(&self, workload: &WorkloadName) -> Option<&ClusterReport> {
-        self.report(workload)?.cluster.as_ref()
-    }
-
     /// A number that changes with whatever a plan is made from, and not with what moves all the
     /// time: amounts of memory, offsets, numbers of keys.
     #[must_use]
@@ -360,8 +371,8 @@ impl View {
             workload.fingerprint.hash(&mut hash);
             workload.storage.has_dataset.hash(&mut hash);
         }
-        for (name, node) in &self.nodes {
-            name.hash(&mut hash);
+        for (address, node) in &self.nodes {
+            address.hash(&mut hash);
             match node {
                 NodeView::Silent { .. } => 0_u8.hash(&mut hash),
                 NodeView::Refusing { .. } => 1_u8.hash(&mut hash),

@@ -1,0 +1,177 @@
+//! Makes replicas primaries by the vote of the other primaries: `CLUSTER FAILOVER FORCE`, which
+//! needs no word of the primary before, but a majority, and takes an epoch that nobody else has.
+//! Never `TAKEOVER`, which needs neither.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use model::fault::{Class, Code, Explain, Fault};
+use model::step::{Member, Promotion};
+use model::view::PeerRole;
+use redis::Value;
+
+use crate::Session;
+use crate::connection::{NodeError, NodeErrorKind};
+use crate::{cluster_nodes, observe};
+
+/// How long a node may take to reach a majority of the primaries after a start.
+const VOTERS_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long an election may take. Votes come within milliseconds of the next tick of 100 ms; a
+/// lost election is not held again by the server within 2 × node time-out, so that waiting longer
+/// is of no use.
+const ELECTION_LIMIT: Duration = Duration::from_millis(1500);
+
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// A node that did not become a primary.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum PromoteError {
+    /// Too few primaries are within reach to elect it.
+    NoVoters {
+        node: Member,
+        reached: usize,
+        needed: usize,
+    },
+    /// It was not elected.
+    NotElected { node: Member },
+    /// It is not a replica, and not of the primary that it should follow on.
+    NotItsReplica { promotion: Promotion },
+}
+
+impl fmt::Display for PromoteError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVoters {
+                node,
+                reached,
+                needed,
+            } => write!(
+                out,
+                "{node} reaches {reached} primaries that can vote, and needs {needed}"
+            ),
+            Self::NotElected { node } => write!(
+                out,
+                "{node} was not elected within {} ms",
+                ELECTION_LIMIT.as_millis()
+            ),
+            Self::NotItsReplica { promotion } => write!(
+                out,
+                "{} is no replica of {}",
+                promotion.node, promotion.instead_of
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PromoteError {}
+
+impl Explain for PromoteError {
+    fn code(&self) -> Code {
+        Code("SY2016")
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::NoVoters { .. } | Self::NotElected { .. } => Class::NotConverged,
+            Self::NotItsReplica { .. } => Class::Refused,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::NoVoters { .. } => {
+                Some("start the primaries that do not answer: a majority must vote".to_owned())
+            }
+            Self::NotElected { node }
+            | Self::NotItsReplica {
+                promotion: Promotion { node, .. },
+            } => Some(format!(
+                "shardyard trib check {}   shows the state of the cluster",
+                node.address
+            )),
+        }
+    }
+}
+
+/// Makes each node a primary, one after the other.
+pub(crate) async fn ensure_all(
+    session: Session<'_>,
+    promotions: &[Promotion],
+) -> Result<(), Fault> {
+    for promotion in promotions {
+        ensure(session, *promotion).await?;
+    }
+    Ok(())
+}
+
+async fn ensure(session: Session<'_>, promotion: Promotion) -> Result<(), Fault> {
+    let node = promotion.node;
+    if is_primary(session, node).await? {
+        return Ok(());
+    }
+    await_voters(session, promotion).await?;
+    let mut connection = session.to(node.address).await?;
+    connection.ask(&["CLUSTER", "FAILOVER", "FORCE"]).await?;
+    let begun = Instant::now();
+    while !is_primary(session, node).await? {
+        if begun.elapsed() > ELECTION_LIMIT {
+            return Err(PromoteError::NotElected { node }.into());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+async fn is_primary(session: Session<'_>, node: Member) -> Result<bool, NodeError> {
+    let mut connection = session.to(node.address).await?;
+    match connection.ask(&["ROLE"]).await {
+        Ok(Value::Array(words)) => {
+            Ok(matches!(words.first(), Some(Value::BulkString(role)) if role == b"master"))
+        }
+        Ok(_) => Err(connection.unexpected(&["ROLE"], "it is no list")),
+        Err(NodeError {
+            kind: NodeErrorKind::Loading,
+            ..
+        }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// An election that begins while too few primaries are linked is lost, and the server holds the
+/// next one only much later.
+async fn await_voters(session: Session<'_>, promotion: Promotion) -> Result<(), Fault> {
+    let node = promotion.node;
+    let begun = Instant::now();
+    loop {
+        let mut connection = session.to(node.address).await?;
+        let question = ["CLUSTER", "NODES"];
+        let answer = connection.ask(&question).await?;
+        let text = observe::text(&connection, &question, answer)?;
+        let (_, peers) = cluster_nodes::read(&text)
+            .map_err(|problem| connection.unexpected(&question, &problem))?;
+        let copies = peers
+            .iter()
+            .find(|peer| peer.id == node.id)
+            .is_some_and(|peer| peer.role == PeerRole::Replica(Some(promotion.instead_of.id)));
+        if !copies {
+            return Err(PromoteError::NotItsReplica { promotion }.into());
+        }
+        let voters = peers.iter().filter(|peer| !peer.slots.is_empty());
+        let needed = voters.clone().count() / 2 + 1;
+        let reached = voters.filter(|peer| peer.linked).count();
+        if reached >= needed {
+            return Ok(());
+        }
+        if begun.elapsed() > VOTERS_LIMIT {
+            return Err(PromoteError::NoVoters {
+                node,
+                reached,
+                needed,
+            }
+            .into());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
