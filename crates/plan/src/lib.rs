@@ -1,1 +1,15 @@
-//! Spec and view to plan: what must be done, decided without doing any of it.
+//! Decides what must be done, without doing any of it.
+//!
+//! Every function here is pure: the same spec, view and seed give the same plan, byte for byte.
+//! What cannot be decided safely becomes a finding, never a guess.
+
+pub mod allocate;
+pub mod check;
+pub mod converge;
+pub mod create;
+pub mod failover;
+pub mod layout;
+pub mod policy;
+pub mod ready;
+pub mod stop;
+pub mod workloads;

@@ -1,0 +1,261 @@
+//! Decides what brings an instance from what it is to what it should be.
+//!
+//! It is asked again after each plan until there is nothing left to do, so that it never needs to
+//! know what was interrupted: it sees what is.
+
+mod cluster;
+mod fence;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::address::NodeAddress;
+use model::fault::Code;
+use model::finding::{Finding, Severity};
+use model::ids::WorkloadName;
+use model::image::Software;
+use model::instance::Instance;
+use model::spec::{Service, ServiceKind};
+use model::step::{Condition, EngineStep, Phase, Plan, Step, Wait};
+use model::view::{Ending, View, WorkloadPhase};
+use model::workload::Workload;
+
+use crate::policy::Policy;
+use crate::{ready, workloads};
+
+/// What an instance should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// Its workloads, ready to run.
+    pub workloads: &'a BTreeMap<WorkloadName, Workload>,
+}
+
+/// The plan that brings the instance from `view` to `goal`. Empty where it is there.
+#[must_use]
+pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
+    let mut plan = Plan {
+        based_on: view.fingerprint(),
+        phases: Vec::new(),
+        findings: observations(goal, view),
+    };
+    let strangers = cluster::strangers(goal.instance, view);
+    if !strangers.is_empty() {
+        plan.findings.extend(strangers);
+        return plan;
+    }
+    let fence = fence::fence(goal.instance, view);
+    plan.findings.extend(fence.findings.iter().cloned());
+
+    let levels: BTreeSet<u32> = start_order(goal.instance).map(level_of).collect();
+    for level in levels {
+        add_level(&mut plan, goal, view, policy, (level, &fence));
+    }
+    plan.phases.extend(fence.phases(goal, policy));
+    let cluster = cluster::plan(goal, view, policy);
+    plan.phases.extend(cluster.phases);
+    plan.findings.extend(cluster.findings);
+
+    let servers = server_addresses(goal.instance);
+    let not_ready = !ready::obstacles(&servers, &view.nodes).is_empty();
+    // What is critical keeps it from ever being ready, so that waiting would be of no use.
+    let can_be_ready = plan
+        .findings
+        .iter()
+        .all(|it| it.severity < Severity::Critical);
+    if can_be_ready && !servers.is_empty() && (not_ready || !plan.phases.is_empty()) {
+        plan.phases.push(Phase {
+            title: "the cluster is ready".to_owned(),
+            steps: vec![Step::Wait(Wait {
+                until: Condition::Ready(servers),
+                limit: policy.ready_limit,
+            })],
+        });
+    }
+    plan.phases.extend(after_create(goal, view));
+    plan
+}
+
+/// The services that start by themselves: a hook's job waits for its turn.
+fn start_order(instance: &Instance) -> impl Iterator<Item = &Service> {
+    let hooks = &instance.spec.hooks;
+    let services = instance.spec.services.iter();
+    services.filter(|service| !hooks.run(&service.name))
+}
+
+const fn level_of(service: &Service) -> u32 {
+    service.deployment.start_level
+}
+
+/// The addresses of the workloads that are Redis or Valkey servers.
+#[must_use]
+pub fn server_addresses(instance: &Instance) -> Vec<NodeAddress> {
+    let is_server = |service: &Service| {
+        service.kind == ServiceKind::Server
+            && matches!(service.image.software(), Software::Redis | Software::Valkey)
+    };
+    instance
+        .layout
+        .seats
+        .iter()
+        .filter(|(name, _)| instance.spec.service(name.service()).is_some_and(is_server))
+        .map(|(_, seat)| seat.address)
+        .collect()
+}
+
+/// The workloads of one start level: servers run and are healthy, then jobs are done.
+fn add_level(
+    plan: &mut Plan,
+    goal: Goal<'_>,
+    view: &View,
+    policy: Policy,
+    (level, fence): (u32, &fence::Fence),
+) {
+    let of_level = |kind: ServiceKind| {
+        goal.workloads.values().filter(move |workload| {
+            workload.kind == kind
+                && start_order(goal.instance)
+                    .any(|it| it.name == *workload.name.service() && level_of(it) == level)
+        })
+    };
+    let servers: Vec<&Workload> = of_level(ServiceKind::Server)
+        .filter(|workload| !fence.holds(&workload.name))
+        .collect();
+    let start: Vec<&Workload> = servers
+        .iter()
+        .filter(|workload| needs_start(view, &workload.name))
+        .copied()
+        .collect();
+    if !start.is_empty() {
+        plan.phases.push(run(&start));
+    }
+    let unhealthy: Vec<WorkloadName> = servers
+        .iter()
+        .filter(|workload| !is_healthy(view, &workload.name))
+        .map(|workload| workload.name.clone())
+        .collect();
+    if !unhealthy.is_empty() {
+        plan.phases.push(healthy(unhealthy, policy));
+    }
+    let jobs: Vec<Step> = of_level(ServiceKind::Job)
+        .filter(|job| !goal.instance.delivered && !is_done(view, &job.name))
+        .map(|job| Step::Engine(EngineStep::EnsureDone(Box::new(job.clone()))))
+        .collect();
+    if !jobs.is_empty() {
+        plan.phases.push(Phase {
+            title: format!("{} done", counted(jobs.len(), "job")),
+            steps: jobs,
+        });
+    }
+}
+
+fn run(workloads: &[&Workload]) -> Phase {
+    Phase {
+        title: format!("{} running", counted(workloads.len(), "workload")),
+        steps: workloads
+            .iter()
+            .map(|workload| Step::Engine(EngineStep::EnsureRunning(Box::new((*workload).clone()))))
+            .collect(),
+    }
+}
+
+fn healthy(workloads: Vec<WorkloadName>, policy: Policy) -> Phase {
+    Phase {
+        title: format!("{} healthy", counted(workloads.len(), "workload")),
+        steps: vec![Step::Wait(Wait {
+            until: Condition::Healthy(workloads),
+            limit: policy.healthy_limit,
+        })],
+    }
+}
+
+/// The job of the hook `after_create`, until the instance has been ready once.
+fn after_create(goal: Goal<'_>, view: &View) -> Option<Phase> {
+    let hook = goal.instance.spec.hooks.after_create.as_ref()?;
+    let steps: Vec<Step> = goal
+        .workloads
+        .values()
+        .filter(|job| job.name.service() == hook)
+        .filter(|job| !goal.instance.delivered && !is_done(view, &job.name))
+        .map(|job| Step::Engine(EngineStep::EnsureDone(Box::new(job.clone()))))
+        .collect();
+    (!steps.is_empty()).then(|| Phase {
+        title: format!("{hook} done, after the creation"),
+        steps,
+    })
+}
+
+/// Whether a workload must be started. One that ended by itself is its supervisor's to restart.
+fn needs_start(view: &View, name: &WorkloadName) -> bool {
+    match view.engine.workloads.get(name).map(|it| &it.phase) {
+        None | Some(WorkloadPhase::Stopped | WorkloadPhase::Ended(_)) => true,
+        Some(
+            WorkloadPhase::Running { .. }
+            | WorkloadPhase::Restarting { .. }
+            | WorkloadPhase::Held { .. },
+        ) => false,
+    }
+}
+
+fn is_healthy(view: &View, name: &WorkloadName) -> bool {
+    let workload = view.engine.workloads.get(name);
+    workload.is_some_and(|it| it.phase == WorkloadPhase::Running { healthy: true })
+}
+
+fn is_done(view: &View, name: &WorkloadName) -> bool {
+    let workload = view.engine.workloads.get(name);
+    workload.is_some_and(|it| it.phase == WorkloadPhase::Ended(Ending::Exit(0)))
+}
+
+/// What the engine's view says that a person should know.
+fn observations(goal: Goal<'_>, view: &View) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, workload) in &view.engine.workloads {
+        match &workload.phase {
+            WorkloadPhase::Restarting { last, pause } => findings.push(Finding {
+                code: Code("SY2214"),
+                severity: Severity::Warning,
+                subject: name.to_string(),
+                message: format!(
+                    "it ended with {last} and is started again in {} ms",
+                    pause.as_millis()
+                ),
+                help: Some(format!("shardyard logs {} {name}", goal.instance.name)),
+            }),
+            WorkloadPhase::Held { reason } => findings.push(Finding {
+                code: Code("SY2213"),
+                severity: Severity::Critical,
+                subject: name.to_string(),
+                message: format!("it is kept from starting: {reason}"),
+                help: Some(format!("shardyard logs {} {name}", goal.instance.name)),
+            }),
+            WorkloadPhase::Running { .. } => {
+                let wanted = goal.workloads.get(name).map(Workload::fingerprint);
+                if wanted.is_some() && workload.fingerprint != wanted {
+                    findings.push(Finding {
+                        code: Code("SY2215"),
+                        severity: Severity::Notice,
+                        subject: name.to_string(),
+                        message: "it runs with an older definition until its next start".to_owned(),
+                        help: None,
+                    });
+                }
+            }
+            WorkloadPhase::Stopped | WorkloadPhase::Ended(_) => {}
+        }
+    }
+    findings
+}
+
+/// "1 workload", "6 workloads".
+fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// Whether the instance has never kept anything (see `workloads::is_new`).
+fn is_new(goal: Goal<'_>, view: &View) -> bool {
+    workloads::is_new(goal.instance, view)
+}
