@@ -1,7 +1,8 @@
 //! Speaks to Redis and Valkey servers: observes them, and makes one thing true at a time.
 //!
 //! It never decides what should be true: steps come from a plan. It never repairs by itself, never
-//! flushes, resets or takes over; a step that finds the world other than expected stops and says so.
+//! flushes, resets or takes over; a step that finds the world other than expected stops and says
+//! so.
 
 mod call;
 mod cluster_nodes;

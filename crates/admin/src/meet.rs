@@ -88,8 +88,17 @@ impl Explain for NotMet {
     }
 }
 
-/// Pairs of positions in the list of members: who does not know or reach whom.
-type Gaps = BTreeSet<(usize, usize)>;
+/// Pairs of positions in the list of members: an observer and another one.
+type Pairs = BTreeSet<(usize, usize)>;
+
+/// What still lacks between the members.
+struct Gaps {
+    /// Who does not know whom: they must meet.
+    unknown: Pairs,
+    /// Who knows whom and has no link: the servers make it with their next tick, and a meeting
+    /// would only cut it again.
+    unlinked: Pairs,
+}
 
 /// Makes each of the nodes know and reach each other one.
 pub(crate) async fn ensure_all(session: Session<'_>, members: &[Member]) -> Result<(), Fault> {
@@ -100,11 +109,12 @@ pub(crate) async fn ensure_all(session: Session<'_>, members: &[Member]) -> Resu
     loop {
         let looked = Instant::now();
         let gaps = gaps(session, members).await?;
-        if gaps.is_empty() {
+        let mut all = gaps.unknown.union(&gaps.unlinked).peekable();
+        if all.peek().is_none() {
             return Ok(());
         }
         if begun.elapsed() > limit {
-            let gaps = gaps.iter().map(|&(observer, unknown)| Gap {
+            let gaps = all.map(|&(observer, unknown)| Gap {
                 observer: members[observer],
                 unknown: members[unknown],
             });
@@ -114,34 +124,46 @@ pub(crate) async fn ensure_all(session: Session<'_>, members: &[Member]) -> Resu
             }
             .into());
         }
-        if met.is_none_or(|at| at.elapsed() >= MEET_AGAIN) {
+        if met.is_none_or(|at| at.elapsed() >= MEET_AGAIN) && !gaps.unknown.is_empty() {
             let again = met.is_some();
-            let pairs = if again { gaps } else { one_way(&gaps) };
+            let pairs = if again {
+                gaps.unknown
+            } else {
+                one_way(&gaps.unknown)
+            };
             introduce_all(session, members, &pairs).await?;
             met = Some(Instant::now());
         }
-        // Looking costs the servers as much as it costs us: never more than half of the time.
-        tokio::time::sleep(looked.elapsed().max(LOOK_AGAIN)).await;
+        // Looking costs the servers more than it costs us: never more than a quarter of the time.
+        tokio::time::sleep((looked.elapsed() * 3).max(LOOK_AGAIN)).await;
     }
 }
 
-/// Which node does not know or reach which, as each says itself.
+/// What lacks, as each node says itself.
 async fn gaps(session: Session<'_>, members: &[Member]) -> Result<Gaps, NodeError> {
-    let views = join_all(members.iter().map(|member| reached_by(session, *member))).await;
-    let mut gaps = Gaps::new();
-    for (observer, reached) in views.into_iter().enumerate() {
-        let reached = reached?;
-        for (other, member) in members.iter().enumerate() {
-            if other != observer && !reached.contains(&member.id) {
-                gaps.insert((observer, other));
-            }
+    let views = join_all(members.iter().map(|member| known_by(session, *member))).await;
+    let mut gaps = Gaps {
+        unknown: Pairs::new(),
+        unlinked: Pairs::new(),
+    };
+    for (observer, known) in views.into_iter().enumerate() {
+        let known = known?;
+        for (other, member) in members.iter().enumerate().filter(|it| it.0 != observer) {
+            match known.get(&member.id) {
+                None => gaps.unknown.insert((observer, other)),
+                Some(false) => gaps.unlinked.insert((observer, other)),
+                Some(true) => continue,
+            };
         }
     }
     Ok(gaps)
 }
 
-/// The nodes that a node knows for certain and has a link to.
-async fn reached_by(session: Session<'_>, member: Member) -> Result<BTreeSet<NodeId>, NodeError> {
+/// The nodes that a node knows for certain, and whether it has a link to each.
+async fn known_by(
+    session: Session<'_>,
+    member: Member,
+) -> Result<BTreeMap<NodeId, bool>, NodeError> {
     let mut connection = session.to(member.address).await?;
     let question = ["CLUSTER", "NODES"];
     let answer = connection.ask(&question).await?;
@@ -150,14 +172,14 @@ async fn reached_by(session: Session<'_>, member: Member) -> Result<BTreeSet<Nod
         cluster_nodes::read(&text).map_err(|problem| connection.unexpected(&question, &problem))?;
     Ok(peers
         .into_iter()
-        .filter(|peer| !peer.in_handshake && peer.linked)
-        .map(|peer| peer.id)
+        .filter(|peer| !peer.in_handshake)
+        .map(|peer| (peer.id, peer.linked))
         .collect())
 }
 
 /// Of two nodes that miss each other, one meets the other; which of them alternates, so that no
 /// node begins all handshakes.
-fn one_way(gaps: &Gaps) -> Gaps {
+fn one_way(gaps: &Pairs) -> Pairs {
     let begins = |observer: usize, unknown: usize| {
         (observer < unknown) == (observer + unknown).is_multiple_of(2)
     };
@@ -172,7 +194,7 @@ fn one_way(gaps: &Gaps) -> Gaps {
 async fn introduce_all(
     session: Session<'_>,
     members: &[Member],
-    pairs: &Gaps,
+    pairs: &Pairs,
 ) -> Result<(), NodeError> {
     let mut by_speaker: BTreeMap<usize, Vec<Member>> = BTreeMap::new();
     for (speaker, listener) in pairs {
@@ -213,13 +235,35 @@ pub(crate) async fn introduce(
     Ok(())
 }
 
+/// Has the speaker tell everybody that it knows what it is and owns.
+pub(crate) async fn introduce_to_all(
+    session: Session<'_>,
+    speaker: Member,
+) -> Result<(), NodeError> {
+    let mut connection = session.to(speaker.address).await?;
+    let question = ["CLUSTER", "NODES"];
+    let answer = connection.ask(&question).await?;
+    let text = observe::text(&connection, &question, answer)?;
+    let (_, peers) =
+        cluster_nodes::read(&text).map_err(|problem| connection.unexpected(&question, &problem))?;
+    let mut pipeline = redis::Pipeline::new();
+    for peer in peers.iter().filter(|peer| peer.id != speaker.id) {
+        if let Some(address) = peer.address {
+            let id = peer.id;
+            pipeline.add_command(meet(Member { id, address }));
+        }
+    }
+    let replies = connection.ask_pipeline(&pipeline, "CLUSTER MEET").await?;
+    replies.into_iter().try_for_each(|reply| reply.map(drop))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_pair_meets_once_and_no_node_begins_all() {
-        let all: Gaps = (0..6)
+        let all: Pairs = (0..6)
             .flat_map(|observer| (0..6).map(move |other| (observer, other)))
             .filter(|(observer, other)| observer != other)
             .collect();
@@ -239,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_known_by_one_side_only_is_met_by_the_other() {
-        let gaps = Gaps::from([(0, 1), (3, 2), (2, 3)]);
+        let gaps = Pairs::from([(0, 1), (3, 2), (2, 3)]);
         let chosen = one_way(&gaps);
         assert!(chosen.contains(&(0, 1)));
         assert_eq!(chosen.len(), 2);

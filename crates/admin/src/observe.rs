@@ -97,7 +97,12 @@ async fn ask(
     let memory = text(&connection, QUESTIONS[1], memory?)?;
     let replication = text(&connection, QUESTIONS[3], replication?)?;
     let keyspace = text(&connection, QUESTIONS[4], keyspace?)?;
-    let cluster = match Info::new(&server).text("redis_mode") {
+    // Valkey calls it `server_mode` since 8.0.
+    let server_info = Info::new(&server);
+    let mode = server_info
+        .text("redis_mode")
+        .or_else(|| server_info.text("server_mode"));
+    let cluster = match mode {
         Some("cluster") => {
             let info = text(&connection, QUESTIONS[5], info?)?;
             let nodes = text(&connection, QUESTIONS[6], nodes?)?;

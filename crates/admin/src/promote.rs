@@ -12,7 +12,7 @@ use redis::Value;
 
 use crate::Session;
 use crate::connection::{NodeError, NodeErrorKind};
-use crate::{cluster_nodes, observe};
+use crate::{cluster_nodes, meet, observe};
 
 /// How long a node may take to reach a majority of the primaries after a start.
 const VOTERS_LIMIT: Duration = Duration::from_secs(2);
@@ -21,6 +21,9 @@ const VOTERS_LIMIT: Duration = Duration::from_secs(2);
 /// lost election is not held again by the server within 2 × node time-out, so that waiting longer
 /// is of no use.
 const ELECTION_LIMIT: Duration = Duration::from_millis(1500);
+
+/// How long the primary before may take to hear of its successor, which tells it at once.
+const WORD_LIMIT: Duration = Duration::from_millis(100);
 
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -121,7 +124,24 @@ async fn ensure(session: Session<'_>, promotion: Promotion) -> Result<(), Fault>
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+    spread_the_word(session, promotion.instead_of).await;
     Ok(())
+}
+
+/// The new primary has told everybody of itself; the one before tells nobody that it is a replica
+/// now, and gossip takes seconds. That it cannot be told, because it is dead, is no error.
+async fn spread_the_word(session: Session<'_>, before: Member) {
+    let begun = Instant::now();
+    while begun.elapsed() < WORD_LIMIT {
+        match is_primary(session, before).await {
+            Err(_) => return,
+            Ok(false) => {
+                let _ = meet::introduce_to_all(session, before).await;
+                return;
+            }
+            Ok(true) => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
 }
 
 async fn is_primary(session: Session<'_>, node: Member) -> Result<bool, NodeError> {

@@ -2,7 +2,8 @@
 //!
 //! A primary that was without slots for more than 2 s counts as one that was cut off, and waits
 //! for the node time-out, 5 s at most, until it trusts its view (`clusterUpdateState`, Redis 7.0).
-//! A new cluster has nothing to distrust: with a short node time-out for a moment the pause is over.
+//! A new cluster has nothing to distrust: with a short node time-out for a moment the pause is
+//! over.
 
 use std::fmt;
 use std::time::{Duration, Instant};

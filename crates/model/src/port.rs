@@ -56,6 +56,12 @@ pub trait Engine: Send + Sync {
     /// exit code.
     fn exec<'a>(&'a self, instance: &'a InstanceName, request: &'a ExecRequest) -> Answer<'a, i32>;
 
+    /// Makes sure that what runs of an instance is minded, so that what dies is started again. A
+    /// platform that does so by itself needs nothing.
+    fn ensure_minded<'a>(&'a self, _instance: &'a InstanceName) -> Answer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What is amiss with its hosts, each with the command that fixes it.
     fn examine(&self) -> Answer<'_, Vec<Finding>> {
         Box::pin(std::future::ready(Ok(Vec::new())))

@@ -336,7 +336,9 @@ mod tests {
         }
 
         #[test]
-        fn a_set_is_the_sum_of_its_ranges(numbers in proptest::collection::btree_set(0_u16..16384, 0..300)) {
+        fn a_set_is_the_sum_of_its_ranges(
+            numbers in proptest::collection::btree_set(0_u16..16384, 0..300)
+        ) {
             let mut set = SlotSet::empty();
             for number in &numbers {
                 set.insert(Slot(*number));

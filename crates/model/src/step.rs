@@ -146,6 +146,8 @@ pub struct Wait {
 pub enum Condition {
     /// The health check of each of these workloads passes, and each server among them answers.
     Healthy(Vec<WorkloadName>),
+    /// Each of these nodes has heard what each other one is and owns.
+    Agreed(Vec<NodeAddress>),
     /// The cluster of these servers is ready: each slot is served, each replica is linked and has
     /// caught up, and every node says so (invariant 8 of ARCHITECTURE.md). Servers that are in no
     /// cluster only have to answer.
@@ -180,6 +182,7 @@ impl Step {
             Self::Cluster(ClusterStep::EnsureHeard { .. }) => "ensure_heard",
             Self::Wait(wait) => match wait.until {
                 Condition::Healthy(_) => "wait_healthy",
+                Condition::Agreed(_) => "wait_agreed",
                 Condition::Ready(_) => "wait_ready",
             },
         }
@@ -207,7 +210,7 @@ impl Step {
             Self::Cluster(ClusterStep::EnsureMet { members }) => count(members.len(), "node"),
             Self::Wait(wait) => match &wait.until {
                 Condition::Healthy(workloads) => count(workloads.len(), "workload"),
-                Condition::Ready(nodes) => count(nodes.len(), "node"),
+                Condition::Agreed(nodes) | Condition::Ready(nodes) => count(nodes.len(), "node"),
             },
         }
     }
@@ -248,6 +251,7 @@ impl Step {
             Self::Wait(wait) => {
                 let what = match wait.until {
                     Condition::Healthy(_) => "healthy",
+                    Condition::Agreed(_) => "agreed on who is what and owns what",
                     Condition::Ready(_) => {
                         "ready: all slots served, all replicas linked and caught up"
                     }

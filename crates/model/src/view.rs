@@ -32,6 +32,8 @@ pub struct EngineView {
     pub images: BTreeMap<ImageRef, ImageView>,
     /// The workloads that it has, or has something left of.
     pub workloads: BTreeMap<WorkloadName, WorkloadView>,
+    /// Whether something runs that nobody minds, so that it would not be started again.
+    pub unattended: bool,
 }
 
 /// A machine on which workloads may run.

@@ -42,11 +42,18 @@ pub enum Refusal {
     },
     /// One is named twice.
     Twice(NodeAddress),
-    /// One does not answer, or not to us.
+    /// One does not answer.
     NotAnswering {
         /// The server.
         node: NodeAddress,
         /// Why.
+        reason: String,
+    },
+    /// One does not let us in.
+    NotAllowed {
+        /// The server.
+        node: NodeAddress,
+        /// Its answer.
         reason: String,
     },
     /// One runs without cluster mode.
@@ -79,6 +86,9 @@ impl fmt::Display for Refusal {
             ),
             Self::Twice(node) => write!(out, "{node} is named twice"),
             Self::NotAnswering { reason, .. } => out.write_str(reason),
+            Self::NotAllowed { node, reason } => {
+                write!(out, "{node} does not let us in: {reason}")
+            }
             Self::NoClusterMode(node) => {
                 write!(out, "{node} runs without cluster mode (cluster-enabled no)")
             }
@@ -105,6 +115,7 @@ impl Explain for Refusal {
             Self::TooFew { .. } => "SY2020",
             Self::Twice(_) => "SY2021",
             Self::NotAnswering { .. } => "SY2001",
+            Self::NotAllowed { .. } => "SY2002",
             Self::NoClusterMode(_) => "SY2220",
             Self::HoldsKeys { .. } => "SY2010",
             Self::InAnotherCluster { .. } | Self::OwnsOtherSlots(_) => "SY2011",
@@ -115,7 +126,8 @@ impl Explain for Refusal {
         match self {
             Self::TooFew { .. } | Self::Twice(_) => Class::Usage,
             Self::NotAnswering { .. } => Class::Unreachable,
-            Self::NoClusterMode(_)
+            Self::NotAllowed { .. }
+            | Self::NoClusterMode(_)
             | Self::HoldsKeys { .. }
             | Self::InAnotherCluster { .. }
             | Self::OwnsOtherSlots(_) => Class::Refused,
@@ -130,6 +142,10 @@ impl Explain for Refusal {
             }
             Self::Twice(_) => Some("name each node once".to_owned()),
             Self::NotAnswering { .. } => Some("start it, or leave it out".to_owned()),
+            Self::NotAllowed { .. } => Some(
+                "give the user by --user and its password by REDISCLI_AUTH or --password-file"
+                    .to_owned(),
+            ),
             Self::NoClusterMode(_) => Some("set cluster-enabled yes and start it again".to_owned()),
             Self::HoldsKeys { .. } => {
                 Some("only empty servers become a new cluster; nothing was changed".to_owned())
@@ -202,9 +218,8 @@ fn examine(
         Some(NodeView::Answering(report)) => report,
         Some(NodeView::Silent { reason }) => return Err(not_answering(reason.clone())),
         Some(NodeView::Refusing { reason }) => {
-            return Err(not_answering(format!(
-                "{node} does not let us in: {reason}"
-            )));
+            let reason = reason.clone();
+            return Err(Refusal::NotAllowed { node, reason });
         }
         Some(NodeView::Loading) => {
             return Err(not_answering(format!("{node} is loading its data")));
@@ -248,54 +263,49 @@ fn owns_others(member: Member, planned: Option<SlotRange>, view: &ClusterView) -
     own.is_some_and(|slots| !slots.iter().all(inside))
 }
 
-/// Primaries are taken from the hosts in turn; each replica comes from a host that has no copy of
-/// its shard yet, where there is one. What does not fill a row joins the first shards.
+/// Laid out host by host in rows as long as there are shards, the members of a column become a
+/// shard: two of a column share a host only where a host has more members than there are shards.
+/// The host with the fewest primaries so far gives the column's. A last row that is not full joins
+/// the first shards.
 fn share_out(members: &[Member], copies: usize) -> Vec<Shard> {
-    let mut waiting = in_turn(members);
+    let members = host_by_host(members);
     let count = members.len() / copies;
     let ranges = even_split(u16::try_from(count).unwrap_or(0));
-    let mut shards: Vec<Shard> = waiting
-        .drain(..count.min(waiting.len()))
-        .zip(ranges)
-        .map(|(primary, slots)| Shard {
+    let mut primaries: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    let mut shards = Vec::new();
+    for (column, slots) in ranges.into_iter().enumerate() {
+        let mut replicas: Vec<Member> = members
+            .iter()
+            .skip(column)
+            .step_by(count)
+            .copied()
+            .collect();
+        let burden = |member: &Member| primaries.get(&member.address.ip).copied().unwrap_or(0);
+        let Some(lightest) = (0..replicas.len()).min_by_key(|index| burden(&replicas[*index]))
+        else {
+            continue;
+        };
+        let primary = replicas.remove(lightest);
+        *primaries.entry(primary.address.ip).or_default() += 1;
+        shards.push(Shard {
             primary,
             slots,
-            replicas: Vec::new(),
-        })
-        .collect();
-    let mut turn = 0;
-    while !waiting.is_empty() && !shards.is_empty() {
-        let index = turn % shards.len();
-        let shard = &mut shards[index];
-        let taken: BTreeSet<IpAddr> = std::iter::once(&shard.primary)
-            .chain(&shard.replicas)
-            .map(|member| member.address.ip)
-            .collect();
-        let apart = waiting
-            .iter()
-            .position(|member| !taken.contains(&member.address.ip));
-        shard.replicas.push(waiting.remove(apart.unwrap_or(0)));
-        turn += 1;
+            replicas,
+        });
     }
     shards
 }
 
-/// The members, one host after the other, so that neighbours are on different ones.
-fn in_turn(members: &[Member]) -> Vec<Member> {
-    let mut order: Vec<IpAddr> = Vec::new();
-    let mut by_host: BTreeMap<IpAddr, Vec<Member>> = BTreeMap::new();
+/// The members in the order in which their hosts were first named.
+fn host_by_host(members: &[Member]) -> Vec<Member> {
+    let mut order: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for member in members {
-        let ip = member.address.ip;
-        if !by_host.contains_key(&ip) {
-            order.push(ip);
-        }
-        by_host.entry(ip).or_default().push(*member);
+        let next = order.len();
+        order.entry(member.address.ip).or_insert(next);
     }
-    let longest = by_host.values().map(Vec::len).max().unwrap_or(0);
-    (0..longest)
-        .flat_map(|round| order.iter().map(move |ip| (round, *ip)))
-        .filter_map(|(round, ip)| by_host.get(&ip)?.get(round).copied())
-        .collect()
+    let mut sorted = members.to_vec();
+    sorted.sort_by_key(|member| order.get(&member.address.ip).copied());
+    sorted
 }
 
 /// The plan that makes a cluster of these shards. Empty where it is one already.
@@ -312,62 +322,76 @@ pub fn create(shards: &[Shard], view: &ClusterView, policy: Policy) -> Plan {
         ..View::default()
     }
     .fingerprint();
-    let mut plan = Plan {
+    let phases = if ready::obstacles(&addresses, view).is_empty() {
+        Vec::new()
+    } else {
+        vec![
+            Phase {
+                title: "every slot has an owner".to_owned(),
+                steps: ownership(shards),
+            },
+            Phase {
+                title: "the nodes know each other, and the replicas copy".to_owned(),
+                steps: acquaintance(shards, members),
+            },
+            Phase {
+                title: "the primaries serve, and all agree".to_owned(),
+                steps: service(shards, &addresses, policy),
+            },
+            Phase {
+                title: "the cluster is ready".to_owned(),
+                steps: vec![wait(Condition::Ready(addresses), policy)],
+            },
+        ]
+    };
+    Plan {
         based_on,
-        phases: Vec::new(),
+        phases,
         findings: Vec::new(),
-    };
-    if ready::obstacles(&addresses, view).is_empty() {
-        return plan;
     }
-    let mut add = |title: &str, steps: Vec<Step>| {
-        if !steps.is_empty() {
-            plan.phases.push(Phase {
-                title: title.to_owned(),
-                steps,
-            });
-        }
-    };
-    let own = |(index, shard): (usize, &Shard)| {
-        let index = u16::try_from(index).unwrap_or(u16::MAX);
-        Step::Cluster(ClusterStep::EnsureSlots {
-            node: shard.primary,
-            slots: vec![shard.slots],
-            epoch: Layout::first_epoch(ShardIndex(index)),
-        })
-    };
-    let copy = |shard: &Shard| {
-        (!shard.replicas.is_empty()).then(|| {
-            Step::Cluster(ClusterStep::EnsureReplicas {
-                primary: shard.primary,
-                replicas: shard.replicas.clone(),
+}
+
+fn ownership(shards: &[Shard]) -> Vec<Step> {
+    (0..)
+        .map(ShardIndex)
+        .zip(shards)
+        .map(|(index, shard)| {
+            Step::Cluster(ClusterStep::EnsureSlots {
+                node: shard.primary,
+                slots: vec![shard.slots],
+                epoch: Layout::first_epoch(index),
             })
         })
-    };
-    let serve = |shard: &Shard| {
+        .collect()
+}
+
+/// A replica is told whom to copy while the others still meet: it needs to know its primary only,
+/// and everybody who meets it later learns its role at once.
+fn acquaintance(shards: &[Shard], members: Vec<Member>) -> Vec<Step> {
+    let copies = shards.iter().filter(|shard| !shard.replicas.is_empty());
+    std::iter::once(ClusterStep::EnsureMet { members })
+        .chain(copies.map(|shard| ClusterStep::EnsureReplicas {
+            primary: shard.primary,
+            replicas: shard.replicas.clone(),
+        }))
+        .map(Step::Cluster)
+        .collect()
+}
+
+fn service(shards: &[Shard], addresses: &[NodeAddress], policy: Policy) -> Vec<Step> {
+    let serving = shards.iter().map(|shard| {
         Step::Cluster(ClusterStep::EnsureServing {
             node: shard.primary,
         })
-    };
-    add(
-        "every slot has an owner",
-        shards.iter().enumerate().map(own).collect(),
-    );
-    add(
-        "the nodes know each other",
-        vec![Step::Cluster(ClusterStep::EnsureMet { members })],
-    );
-    add(
-        "the replicas copy",
-        shards.iter().filter_map(copy).collect(),
-    );
-    add("the primaries serve", shards.iter().map(serve).collect());
-    add(
-        "the cluster is ready",
-        vec![Step::Wait(Wait {
-            until: Condition::Ready(addresses),
-            limit: policy.ready_limit,
-        })],
-    );
-    plan
+    });
+    serving
+        .chain([wait(Condition::Agreed(addresses.to_vec()), policy)])
+        .collect()
+}
+
+const fn wait(until: Condition, policy: Policy) -> Step {
+    Step::Wait(Wait {
+        until,
+        limit: policy.ready_limit,
+    })
 }

@@ -54,7 +54,8 @@ pub fn state(obstacles: &[Obstacle]) -> State {
         Obstacle::Silent { .. }
         | Obstacle::Refusing { .. }
         | Obstacle::Loading { .. }
-        | Obstacle::Apart { .. }
+        | Obstacle::Unknown { .. }
+        | Obstacle::Unlinked { .. }
         | Obstacle::Unheard { .. }
         | Obstacle::Stranger { .. }
         | Obstacle::NoLink { .. }
@@ -121,7 +122,7 @@ fn from_obstacles(obstacles: &[Obstacle]) -> Vec<Finding> {
     let mut strangers: BTreeMap<NodeId, BTreeSet<Member>> = BTreeMap::new();
     for obstacle in obstacles {
         match obstacle {
-            Obstacle::Apart { observer, other } => {
+            Obstacle::Unknown { observer, other } | Obstacle::Unlinked { observer, other } => {
                 missed.entry(*other).or_default().insert(*observer);
             }
             Obstacle::Unheard { listener, speaker } => {
@@ -172,7 +173,8 @@ fn single(obstacle: &Obstacle) -> Option<Finding> {
         Obstacle::OwnedTwice { .. } => ("SY2041", Severity::Critical, "cluster".to_owned()),
         Obstacle::NoLink { replica, .. } => ("SY2204", Severity::Warning, replica.to_string()),
         Obstacle::Behind { replica, .. } => ("SY2205", Severity::Warning, replica.to_string()),
-        Obstacle::Apart { .. }
+        Obstacle::Unknown { .. }
+        | Obstacle::Unlinked { .. }
         | Obstacle::Unheard { .. }
         | Obstacle::Stranger { .. }
         | Obstacle::NotServing { .. } => return None,

@@ -15,7 +15,7 @@ use model::ids::WorkloadName;
 use model::image::Software;
 use model::instance::Instance;
 use model::spec::{Service, ServiceKind};
-use model::step::{Condition, EngineStep, Phase, Plan, Step, Wait};
+use model::step::{Condition, EngineStep, Phase, Plan, Promotion, Step, Wait};
 use model::view::{Ending, View, WorkloadPhase};
 use model::workload::Workload;
 
@@ -63,17 +63,35 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         .findings
         .iter()
         .all(|it| it.severity < Severity::Critical);
-    if can_be_ready && !servers.is_empty() && (not_ready || !plan.phases.is_empty()) {
-        plan.phases.push(Phase {
-            title: "the cluster is ready".to_owned(),
-            steps: vec![Step::Wait(Wait {
-                until: Condition::Ready(servers),
-                limit: policy.ready_limit,
-            })],
-        });
+    // What is held undecided is for the next plan, once this one has something done.
+    let is_last = plan.phases.is_empty() || !fence.is_undecided();
+    if can_be_ready && is_last {
+        if !servers.is_empty() && (not_ready || !plan.phases.is_empty()) {
+            plan.phases.push(until_ready(servers, policy));
+        }
+        plan.phases.extend(after_create(goal, view));
     }
-    plan.phases.extend(after_create(goal, view));
     plan
+}
+
+fn until_ready(servers: Vec<NodeAddress>, policy: Policy) -> Phase {
+    Phase {
+        title: "the cluster is ready".to_owned(),
+        steps: vec![Step::Wait(Wait {
+            until: Condition::Ready(servers),
+            limit: policy.ready_limit,
+        })],
+    }
+}
+
+/// Why a workload must not start yet, and which promotion would allow it; `None` where it may.
+#[must_use]
+pub fn held(
+    instance: &Instance,
+    view: &View,
+    workload: &WorkloadName,
+) -> Option<(String, Option<Promotion>)> {
+    fence::fence(instance, view).held(workload)
 }
 
 /// The services that start by themselves: a hook's job waits for its turn.
@@ -210,6 +228,17 @@ fn is_done(view: &View, name: &WorkloadName) -> bool {
 /// What the engine's view says that a person should know.
 fn observations(goal: Goal<'_>, view: &View) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if view.engine.unattended {
+        findings.push(Finding {
+            code: Code("SY2216"),
+            severity: Severity::Warning,
+            subject: "supervisor".to_owned(),
+            message: "it is gone; what dies now is not started again, and no replica follows on \
+                      at once"
+                .to_owned(),
+            help: Some(format!("shardyard up --name {}", goal.instance.name)),
+        });
+    }
     for (name, workload) in &view.engine.workloads {
         match &workload.phase {
             WorkloadPhase::Restarting { last, pause } => findings.push(Finding {

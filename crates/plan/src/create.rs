@@ -8,6 +8,7 @@ use model::address::{BUS_PORT_OFFSET, NodeAddress};
 use model::ids::{NodeId, ShardIndex, WorkloadName};
 use model::image::{ServerVersion, Software};
 use model::instance::{Instance, Layout, NodeSeat, PlannedRole};
+use model::slots::{SlotRange, even_split};
 use model::step::{ClusterStep, Member, Promotion, Step};
 use model::workload::Fnv;
 
@@ -73,18 +74,18 @@ pub fn prepared(
         return None;
     };
     let (form, _) = version.and_then(proved)?;
-    let owners = owners(&instance.layout, swap);
+    let beginnings = beginnings(&instance.layout, swap);
     let mut text = String::new();
     for (name, seat, node) in instance.layout.nodes() {
         let line = Line {
             node,
             address: seat.address,
             myself: name == workload,
-            owner: *owners.get(&node.shard)?,
+            shard: beginnings.get(&node.shard)?,
         };
-        line.write(form, instance, &mut text);
+        line.write(form, &mut text);
     }
-    let shards = owners.len();
+    let shards = beginnings.len();
     // Nobody has voted yet, and the highest epoch is the last shard's.
     let _ = writeln!(text, "vars currentEpoch {shards} lastVoteEpoch 0");
     Some(text)
@@ -102,23 +103,39 @@ pub fn joining(layout: &Layout, workload: &WorkloadName) -> Option<String> {
     ))
 }
 
-/// Who owns the slots of each shard at first.
-fn owners(layout: &Layout, swap: bool) -> BTreeMap<ShardIndex, NodeId> {
-    let mut owners = BTreeMap::new();
-    for shard in layout.shards() {
-        let nodes = layout.shard(shard);
-        let first = usize::from(swap).min(nodes.len().saturating_sub(1));
-        if let Some((_, _, node)) = nodes.get(first) {
-            owners.insert(shard, node.id);
-        }
+/// How a shard begins.
+struct Beginning {
+    owner: NodeId,
+    slots: SlotRange,
+    /// Differs from those of all other shards anywhere: it is made from the id of the planned
+    /// primary, which does.
+    id: NodeId,
+}
+
+/// How each shard begins. The layout is read once, because this is asked for every node of it.
+fn beginnings(layout: &Layout, swap: bool) -> BTreeMap<ShardIndex, Beginning> {
+    let mut shards: BTreeMap<ShardIndex, Vec<NodeSeat>> = BTreeMap::new();
+    for (_, _, node) in layout.nodes() {
+        shards.entry(node.shard).or_default().push(node);
     }
-    owners
+    let ranges = even_split(u16::try_from(shards.len()).unwrap_or(0));
+    let begin = |(slots, (shard, mut nodes)): (SlotRange, (ShardIndex, Vec<NodeSeat>))| {
+        nodes.sort_by_key(|node| node.role);
+        let (first, second) = (nodes.first()?, nodes.get(1));
+        let beginning = Beginning {
+            owner: second.filter(|_| swap).unwrap_or(first).id,
+            slots,
+            id: shard_id(first.id),
+        };
+        Some((shard, beginning))
+    };
+    ranges.into_iter().zip(shards).filter_map(begin).collect()
 }
 
 /// The elections that put the planned primaries in their place after a start with exchanged roles.
 #[must_use]
 pub fn promotions(layout: &Layout) -> Option<Step> {
-    let before = owners(layout, true);
+    let before = beginnings(layout, true);
     let members: BTreeMap<NodeId, Member> = layout
         .nodes()
         .map(|(_, seat, node)| (node.id, member(node.id, seat.address)))
@@ -127,7 +144,7 @@ pub fn promotions(layout: &Layout) -> Option<Step> {
         .nodes()
         .filter(|(_, _, node)| node.role == PlannedRole::Primary)
         .filter_map(|(_, _, node)| {
-            let instead_of = members.get(before.get(&node.shard)?)?;
+            let instead_of = members.get(&before.get(&node.shard)?.owner)?;
             let node = members.get(&node.id)?;
             (node != instead_of).then_some(Promotion {
                 node: *node,
@@ -148,35 +165,29 @@ fn with_bus(address: NodeAddress) -> String {
 }
 
 /// One node, as a line of `nodes.conf` (`clusterGenNodeDescription`, cluster.c of Redis 7.0).
-struct Line {
+struct Line<'a> {
     node: NodeSeat,
     address: NodeAddress,
     myself: bool,
-    owner: NodeId,
+    shard: &'a Beginning,
 }
 
-impl Line {
-    fn write(&self, form: NodesConf, instance: &Instance, out: &mut String) {
+impl Line<'_> {
+    fn write(&self, form: NodesConf, out: &mut String) {
+        let Beginning { owner, slots, id } = self.shard;
         let node = self.node;
-        let owns = node.id == self.owner;
         let address = with_bus(self.address);
         let shard_id = match form {
             NodesConf::Plain => String::new(),
-            NodesConf::WithShardId => {
-                format!(",,tls-port=0,shard-id={}", shard_id(instance, node.shard))
-            }
+            NodesConf::WithShardId => format!(",,tls-port=0,shard-id={id}"),
         };
         let myself = if self.myself { "myself," } else { "" };
-        let (role, primary) = if owns {
-            ("master", "-".to_owned())
+        let (role, primary, slots) = if node.id == *owner {
+            ("master", "-".to_owned(), format!(" {slots}"))
         } else {
-            ("slave", self.owner.to_string())
+            ("slave", owner.to_string(), String::new())
         };
         let epoch = Layout::first_epoch(node.shard);
-        let slots = match instance.layout.first_slots(node.shard) {
-            Some(range) if owns => format!(" {range}"),
-            Some(_) | None => String::new(),
-        };
         let _ = writeln!(
             out,
             "{} {address}{shard_id} {myself}{role} {primary} 0 0 {epoch} connected{slots}",
@@ -185,15 +196,12 @@ impl Line {
     }
 }
 
-/// An id for a shard that differs from those of all other shards anywhere: it is made from the id
-/// of its planned primary, which does.
-fn shard_id(instance: &Instance, shard: ShardIndex) -> NodeId {
+fn shard_id(primary: NodeId) -> NodeId {
     use std::hash::{Hash, Hasher};
-    let seed = instance.layout.shard(shard).first().map(|it| it.2.id);
     let mut bytes = [0; 20];
     for (index, part) in bytes.chunks_mut(8).enumerate() {
         let mut hash = Fnv::new();
-        (seed, index, "shard").hash(&mut hash);
+        (primary, index, "shard").hash(&mut hash);
         part.copy_from_slice(&hash.finish().to_be_bytes()[..part.len()]);
     }
     NodeId::from_bytes(bytes)

@@ -113,20 +113,3 @@ pub fn has_drained(dead: NodeAddress, view: &ClusterView) -> bool {
         }
     })
 }
-
-/// Whether a copy of the dead node's shard holds keys, so that a node that comes back empty would
-/// destroy them.
-#[must_use]
-pub fn copy_has_keys(dead: NodeAddress, view: &ClusterView) -> bool {
-    let Some(lost) = remembered(dead, view) else {
-        return false;
-    };
-    view.iter()
-        .filter(|(address, _)| **address != dead)
-        .filter_map(|(_, node)| node.report())
-        .filter(|report| {
-            let myself = report.cluster.as_ref().and_then(|it| it.myself());
-            myself.is_some_and(|it| it.role == PeerRole::Replica(Some(lost.id)))
-        })
-        .any(|report| report.keys > 0)
-}

@@ -146,7 +146,8 @@ fn review_cluster(service: &Service, part: ClusterPart) -> Vec<Finding> {
             subject: format!("service {}", service.name),
             message: format!(
                 "with {shards} no replica can be elected when a primary dies, because a majority \
-                 of all primaries must vote; the shard is back only once the primary is"
+                 of all primaries must vote; the shard is back only once the primary is, and the \
+                 last second of writes may be gone"
             ),
             help: Some("3 shards are the fewest that survive the loss of a primary".to_owned()),
         });

@@ -42,8 +42,15 @@ pub enum Obstacle {
         /// The node.
         node: NodeAddress,
     },
-    /// A node does not know, or does not reach, another.
-    Apart {
+    /// A node does not know another.
+    Unknown {
+        /// The node.
+        observer: Member,
+        /// The other.
+        other: Member,
+    },
+    /// A node knows another and has no link to it at present.
+    Unlinked {
         /// The node.
         observer: Member,
         /// The other.
@@ -102,7 +109,10 @@ impl fmt::Display for Obstacle {
             Self::Silent { reason, .. } => out.write_str(reason),
             Self::Refusing { node, reason } => write!(out, "{node} does not let us in: {reason}"),
             Self::Loading { node } => write!(out, "{node} is loading its data"),
-            Self::Apart { observer, other } => {
+            Self::Unknown { observer, other } => {
+                write!(out, "{} does not know {}", observer.address, other.address)
+            }
+            Self::Unlinked { observer, other } => {
                 write!(out, "{} does not reach {}", observer.address, other.address)
             }
             Self::Unheard { listener, speaker } => write!(
@@ -247,20 +257,20 @@ fn agreement(nodes: &[NodeAddress], witnesses: &[Witness<'_>]) -> Vec<Obstacle> 
             }
         }
         for (id, (other, own)) in own_words.iter().filter(|(id, _)| **id != observer.id) {
-            match known.get(id) {
-                Some(peer) if peer.linked && peer.health == PeerHealth::Reached => {
-                    if peer.role != own.role || peer.slots != own.slots {
-                        obstacles.push(Obstacle::Unheard {
-                            listener: observer,
-                            speaker: *other,
-                        });
-                    }
+            let (observer, other) = (observer, *other);
+            obstacles.extend(match known.get(id) {
+                None => Some(Obstacle::Unknown { observer, other }),
+                Some(peer) if !peer.linked || peer.health != PeerHealth::Reached => {
+                    Some(Obstacle::Unlinked { observer, other })
                 }
-                Some(_) | None => obstacles.push(Obstacle::Apart {
-                    observer,
-                    other: *other,
-                }),
-            }
+                Some(peer) if peer.role != own.role || peer.slots != own.slots => {
+                    Some(Obstacle::Unheard {
+                        listener: observer,
+                        speaker: other,
+                    })
+                }
+                Some(_) => None,
+            });
         }
     }
     obstacles
@@ -308,18 +318,37 @@ fn primary_of(witness: &Witness<'_>) -> Option<NodeId> {
     }
 }
 
-/// Whose word would help: a node that has not heard of another, or lost its link, is told by it at
-/// once instead of by gossip some time.
+/// Whether it is a matter of nodes hearing of each other.
+#[must_use]
+pub const fn is_disagreement(obstacle: &Obstacle) -> bool {
+    match obstacle {
+        Obstacle::Unknown { .. } | Obstacle::Unlinked { .. } | Obstacle::Unheard { .. } => true,
+        Obstacle::Silent { .. }
+        | Obstacle::Refusing { .. }
+        | Obstacle::Loading { .. }
+        | Obstacle::Stranger { .. }
+        | Obstacle::Unowned { .. }
+        | Obstacle::OwnedTwice { .. }
+        | Obstacle::NotServing { .. }
+        | Obstacle::NoLink { .. }
+        | Obstacle::Behind { .. } => false,
+    }
+}
+
+/// Whose word would help: a node that has not heard of another is told by it at once instead of by
+/// gossip some time. A link that is down is not helped by that: the servers make it anew with each
+/// tick, and a word in between would only cut it again.
 #[must_use]
 pub fn nudges(obstacles: &[Obstacle]) -> Vec<ClusterStep> {
     obstacles
         .iter()
         .filter_map(|obstacle| match obstacle {
-            Obstacle::Apart { observer, other } => Some((*other, *observer)),
+            Obstacle::Unknown { observer, other } => Some((*other, *observer)),
             Obstacle::Unheard { listener, speaker } => Some((*speaker, *listener)),
             Obstacle::Silent { .. }
             | Obstacle::Refusing { .. }
             | Obstacle::Loading { .. }
+            | Obstacle::Unlinked { .. }
             | Obstacle::Stranger { .. }
             | Obstacle::Unowned { .. }
             | Obstacle::OwnedTwice { .. }

@@ -17,7 +17,7 @@
 //! - Whatever is given, there is an end: sizes, depths, loops and the time of a rendering have
 //!   limits with names.
 //!
-#![doc = include_str!("../FORMAT.md")]
+#![doc = include_str!("../../../docs/templates.md")]
 
 pub mod builtin;
 mod character;

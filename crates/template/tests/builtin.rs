@@ -108,7 +108,7 @@ fn every_template_that_comes_along_has_the_name_by_which_it_is_found() {
 
 #[test]
 fn the_example_in_the_documentation_lints_clean() {
-    let document = include_str!("../FORMAT.md");
+    let document = include_str!("../../../docs/templates.md");
     let mut blocks = document.split("```").skip(1).step_by(2);
     let files = ["template.yaml", "redis.conf", "nodes"].map(|path| {
         let block = blocks.next().unwrap();
@@ -313,4 +313,24 @@ fn users_have_the_rights_they_need_and_no_readable_password() {
         users("valkey/valkey:9"),
         format!("{others}~* &* +@all -@admin -@dangerous +@write +psync +replconf +cluster\n")
     );
+}
+
+/// The table of docs/templates.md, as it follows from the code.
+fn function_table() -> String {
+    let mut table = String::from("| call | gives | example |\n|---|---|---|\n");
+    for function in &template::FUNCTIONS {
+        let example = function.example.replace('|', "\\|");
+        table.push_str(&format!(
+            "| `{}` | {} | `{example}` → `{}` |\n",
+            function.usage, function.summary, function.result
+        ));
+    }
+    table
+}
+
+#[test]
+fn the_page_on_the_format_lists_every_function() {
+    let page = include_str!("../../../docs/templates.md");
+    let table = function_table();
+    assert!(page.contains(&table), "docs/templates.md needs this table:\n{table}");
 }

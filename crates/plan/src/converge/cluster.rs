@@ -10,7 +10,7 @@ use model::finding::{Finding, Severity};
 use model::ids::{NodeId, ShardIndex};
 use model::instance::{Instance, Layout, PlannedRole, Seat};
 use model::slots::SlotSet;
-use model::step::{ClusterStep, Member, Phase, Step};
+use model::step::{ClusterStep, Condition, Member, Phase, Step, Wait};
 use model::view::{ClusterReport, EngineView, NodeView, PeerRole, View};
 
 use super::{Goal, is_new};
@@ -78,10 +78,14 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
         return plan;
     }
     if let Some(elections) = first_elections(goal, view).filter(|_| policy.elect_planned) {
+        // A vote that a voter cannot deliver, because its own link is not up yet, is lost.
+        let linked = vec![agreed(layout, policy)];
+        push(&mut plan.phases, "the nodes reach each other", linked);
+        let elections = vec![elections];
         push(
             &mut plan.phases,
             "the planned primaries are elected",
-            vec![elections],
+            elections,
         );
         return plan;
     }
@@ -97,7 +101,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
     }
     let unowned = unowned(&answering);
     let slots = if is_new {
-        missing_slots(goal, view, &unowned)
+        missing_slots(goal, view, &unclaimed(&answering))
     } else {
         Vec::new()
     };
@@ -112,24 +116,54 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
     }
     let has_new_owners = !slots.is_empty();
     push(&mut plan.phases, "every slot has an owner", slots);
+    let mut together = meeting(goal, &answering);
+    together.extend(replicas(goal, view));
     push(
         &mut plan.phases,
-        "the nodes know each other",
-        meeting(goal, &answering),
+        "the nodes know each other, and the replicas copy",
+        together,
     );
-    push(&mut plan.phases, "the replicas copy", replicas(goal, view));
     if has_new_owners {
-        let serving = layout
-            .nodes()
-            .filter(|(_, _, node)| node.role == PlannedRole::Primary)
-            .map(|(_, seat, node)| {
-                Step::Cluster(ClusterStep::EnsureServing {
-                    node: member(node.id, seat.address),
-                })
-            });
-        push(&mut plan.phases, "the primaries serve", serving.collect());
+        push(
+            &mut plan.phases,
+            "the primaries serve, and all agree",
+            serving(layout, policy),
+        );
     }
     plan
+}
+
+/// New primaries serve at once, while everybody hears of the new replicas.
+fn serving(layout: &Layout, policy: Policy) -> Vec<Step> {
+    let mut steps: Vec<Step> = layout
+        .nodes()
+        .filter(|(_, _, node)| node.role == PlannedRole::Primary)
+        .map(|(_, seat, node)| {
+            Step::Cluster(ClusterStep::EnsureServing {
+                node: member(node.id, seat.address),
+            })
+        })
+        .collect();
+    steps.push(agreed(layout, policy));
+    steps
+}
+
+fn agreed(layout: &Layout, policy: Policy) -> Step {
+    Step::Wait(Wait {
+        until: Condition::Agreed(layout.nodes().map(|(_, seat, _)| seat.address).collect()),
+        limit: policy.ready_limit,
+    })
+}
+
+/// The slots that no node says it owns itself. One that was lost and made anew no longer knows
+/// what others still remember of it.
+fn unclaimed(answering: &[(&Seat, &ClusterReport)]) -> SlotSet {
+    answering
+        .iter()
+        .filter_map(|(_, cluster)| cluster.myself())
+        .fold(SlotSet::all(), |unclaimed, myself| {
+            unclaimed.difference(&SlotSet::of(&myself.slots))
+        })
 }
 
 /// The slots that no node knows an owner of.
@@ -188,14 +222,14 @@ fn first_elections(goal: Goal<'_>, view: &View) -> Option<Step> {
 }
 
 /// In a new cluster the slots that nobody owns go to the shard that the layout gives them to.
-fn missing_slots(goal: Goal<'_>, view: &View, unowned: &SlotSet) -> Vec<Step> {
+fn missing_slots(goal: Goal<'_>, view: &View, unclaimed: &SlotSet) -> Vec<Step> {
     let layout = &goal.instance.layout;
     let mut steps = Vec::new();
     for shard in layout.shards() {
         let Some(first) = layout.first_slots(shard) else {
             continue;
         };
-        let missing = SlotSet::of(&[first]).intersection(unowned);
+        let missing = SlotSet::of(&[first]).intersection(unclaimed);
         if missing.is_empty() {
             continue;
         }

@@ -2,7 +2,8 @@
 //!
 //! An empty primary would have its replicas copy the emptiness. Where a primary has no data set
 //! but another copy of its shard has one, that copy is promoted first, and the empty node starts
-//! only then: it finds a primary with a higher epoch and becomes its replica.
+//! only then: it finds a primary with a higher epoch and becomes its replica. Where all are stopped
+//! and nothing is left of a node, not even who it copied, the others start first and tell.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,9 @@ use model::view::{NodeView, PeerRole, View, WorkloadPhase};
 use super::{Goal, healthy};
 use crate::create::member;
 use crate::policy::Policy;
+use crate::workloads::is_new;
 
-/// Which nodes must not start before another is promoted.
+/// Which nodes must not start yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fence {
     held: BTreeMap<WorkloadName, Option<Promotion>>,
@@ -28,6 +30,24 @@ impl Fence {
     /// Whether the workload must not start yet.
     pub(super) fn holds(&self, workload: &WorkloadName) -> bool {
         self.held.contains_key(workload)
+    }
+
+    /// Why the workload must not start yet, and which promotion would allow it.
+    pub(super) fn held(&self, workload: &WorkloadName) -> Option<(String, Option<Promotion>)> {
+        let promotion = *self.held.get(workload)?;
+        let subject = workload.to_string();
+        let finding = self.findings.iter().find(|it| it.subject == subject);
+        Some((finding.map(|it| it.message.clone())?, promotion))
+    }
+
+    /// Whether it holds workloads of which only the next plan can tell what becomes of them.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.held.values().any(Option::is_none)
+    }
+
+    fn hold(&mut self, name: &WorkloadName, promotion: Option<Promotion>, finding: Finding) {
+        self.held.insert(name.clone(), promotion);
+        self.findings.push(finding);
     }
 
     /// Promotes the copies with data, then starts the empty nodes.
@@ -60,64 +80,96 @@ impl Fence {
     }
 }
 
-/// Finds the primaries without data.
+/// Finds the nodes that would come back empty, and could have others copy their emptiness.
 pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
     let mut fence = Fence::default();
+    let has_begun = !is_new(instance, view);
     for shard in instance.layout.shards() {
         let nodes = instance.layout.shard(shard);
-        let Some(owner) = owner(instance, view, shard) else {
-            continue;
-        };
-        let Some((name, seat, node)) = nodes.iter().find(|(_, _, node)| node.id == owner) else {
-            continue;
-        };
-        if is_up(view, name) || keeps_data(view, name, seat) {
+        let is_left = |name: &WorkloadName| is_up(view, name) || was_made(view, name);
+        let gone: Vec<&WorkloadName> = nodes
+            .iter()
+            .map(|(name, _, _)| *name)
+            .filter(|name| has_begun && !is_left(name))
+            .collect();
+        if gone.len() == nodes.len() {
+            for name in gone {
+                fence.hold(name, None, lost(name, shard));
+            }
             continue;
         }
-        let best = nodes
-            .iter()
-            .filter(|(_, _, other)| other.id != owner)
-            .filter(|(name, seat, _)| keeps_data(view, name, seat))
-            .max_by_key(|(name, seat, node)| worth(view, (name, seat, *node)));
-        match best {
-            Some((_, best_seat, best)) => {
+        let said = claims(view).filter(|(_, id)| is_among(&nodes, *id)).max();
+        if said.is_none() {
+            // Stopped nodes may remember one of these as their primary, and would copy it.
+            for name in &gone {
+                fence.hold(name, None, unknown(name, shard));
+            }
+        }
+        let owner = said.max(stored_claim(&nodes, view));
+        let owner = owner.and_then(|(_, id)| nodes.iter().find(|(_, _, node)| node.id == id));
+        if let Some((name, seat, node)) = owner
+            && !is_up(view, name)
+            && !keeps_data(view, name, seat)
+        {
+            // One that has forgotten its slots needs an heir even where there are no keys.
+            let heirs = nodes.iter().filter(|(other, seat, _)| {
+                other != name
+                    && (keeps_data(view, other, seat) || (gone.contains(name) && is_left(other)))
+            });
+            let best = heirs.max_by_key(|(name, seat, node)| worth(view, (name, seat, *node)));
+            if let Some((_, heirs_seat, heir)) = best {
                 let promotion = Promotion {
-                    node: member(best.id, best_seat.address),
+                    node: member(heir.id, heirs_seat.address),
                     instead_of: member(node.id, seat.address),
                 };
-                fence.findings.push(lost(name, shard, Some(promotion.node)));
-                fence.held.insert((*name).clone(), Some(promotion));
+                fence.hold(
+                    name,
+                    Some(promotion),
+                    inherited(name, shard, promotion.node),
+                );
             }
-            // Nobody has data. That is how a shard without keys looks, unless nothing at all is
-            // left of its only copy.
-            None if instance.delivered && !nodes.iter().any(|it| was_made(view, it.0)) => {
-                fence.findings.push(lost(name, shard, None));
-                fence.held.insert((*name).clone(), None);
-            }
-            None => {}
         }
     }
     fence
 }
 
-fn lost(name: &WorkloadName, shard: ShardIndex, heir: Option<Member>) -> Finding {
-    let (severity, message, help) = match heir {
-        Some(heir) => (
-            Severity::Warning,
-            format!(
-                "the primary of {shard} has lost its data; {heir} is promoted before it starts"
-            ),
-            None,
+type Nodes<'a> = [(&'a WorkloadName, &'a Seat, NodeSeat)];
+
+fn is_among(nodes: &Nodes<'_>, id: NodeId) -> bool {
+    nodes.iter().any(|(_, _, node)| node.id == id)
+}
+
+fn lost(name: &WorkloadName, shard: ShardIndex) -> Finding {
+    finding(
+        name,
+        Severity::Critical,
+        format!(
+            "nothing is left of it, nor of any other copy of {shard}; it is not started, because \
+             it would begin empty"
         ),
-        None => (
-            Severity::Critical,
-            format!(
-                "the primary of {shard} has lost its data, and no other copy is in reach; \
-                 it is not started, because it would begin empty"
-            ),
-            Some("put its data folder back, or start the hosts of its replicas".to_owned()),
-        ),
-    };
+        Some("put a data folder of the shard back".to_owned()),
+    )
+}
+
+fn unknown(name: &WorkloadName, shard: ShardIndex) -> Finding {
+    let message = format!(
+        "nothing is left of it; it starts once the other nodes say who is the primary of {shard}"
+    );
+    finding(name, Severity::Warning, message, None)
+}
+
+fn inherited(name: &WorkloadName, shard: ShardIndex, heir: Member) -> Finding {
+    let message =
+        format!("the primary of {shard} has lost its data; {heir} is promoted before it starts");
+    finding(name, Severity::Warning, message, None)
+}
+
+fn finding(
+    name: &WorkloadName,
+    severity: Severity,
+    message: String,
+    help: Option<String>,
+) -> Finding {
     Finding {
         code: Code("SY2217"),
         severity,
@@ -127,33 +179,24 @@ fn lost(name: &WorkloadName, shard: ShardIndex, heir: Option<Member>) -> Finding
     }
 }
 
-/// Who owns a shard's slots: by the word of the nodes that answer, or else by what the stopped
-/// ones have stored. The highest epoch counts.
-fn owner(instance: &Instance, view: &View, shard: ShardIndex) -> Option<NodeId> {
-    let ids: Vec<NodeId> = instance
-        .layout
-        .shard(shard)
-        .iter()
-        .map(|(_, _, node)| node.id)
-        .collect();
-    let claims = view
-        .nodes
+/// Who owns slots by the word of the nodes that answer. The highest epoch counts.
+fn claims(view: &View) -> impl Iterator<Item = (Epoch, NodeId)> {
+    view.nodes
         .values()
         .filter_map(NodeView::cluster)
         .flat_map(|cluster| &cluster.peers)
-        .filter(|peer| ids.contains(&peer.id))
         .filter(|peer| peer.role == PeerRole::Primary && !peer.slots.is_empty())
-        .map(|peer| (peer.epoch, peer.id));
-    let stored = instance
-        .layout
-        .shard(shard)
-        .into_iter()
-        .filter_map(|(name, _, _)| view.engine.workloads.get(name)?.storage.identity)
-        .filter(|identity| identity.owns_slots)
+        .map(|peer| (peer.epoch, peer.id))
+}
+
+/// Who owns the shard's slots by what its nodes have stored.
+fn stored_claim(nodes: &Nodes<'_>, view: &View) -> Option<(Epoch, NodeId)> {
+    nodes
+        .iter()
+        .filter_map(|(name, _, _)| view.engine.workloads.get(*name)?.storage.identity)
+        .filter(|identity| identity.owns_slots && is_among(nodes, identity.id))
         .map(|identity| (identity.epoch, identity.id))
-        .filter(|(_, id)| ids.contains(id));
-    let highest: Option<(Epoch, NodeId)> = claims.chain(stored).max();
-    highest.map(|(_, id)| id)
+        .max()
 }
 
 fn is_up(view: &View, name: &WorkloadName) -> bool {
@@ -173,14 +216,15 @@ fn keeps_data(view: &View, name: &WorkloadName, seat: &Seat) -> bool {
     stored.is_some_and(|it| it.storage.has_dataset) || keys.is_some_and(|it| it.keys > 0)
 }
 
-/// The copy with the most data is worth the most; among stopped ones the one that knows the
-/// latest epoch, and then the largest.
-fn worth(view: &View, node: (&WorkloadName, &Seat, NodeSeat)) -> (u64, Epoch, u64) {
+/// A copy with data is worth more than one without, and the one with the most is worth the most;
+/// among stopped ones the one that knows the latest epoch, and then the largest.
+fn worth(view: &View, node: (&WorkloadName, &Seat, NodeSeat)) -> (bool, u64, Epoch, u64) {
     let (name, seat, _) = node;
     let report = view.nodes.get(&seat.address).and_then(NodeView::report);
     let stored = view.engine.workloads.get(name).map(|it| it.storage);
     let identity = stored.and_then(|it| it.identity);
     (
+        keeps_data(view, name, seat),
         report.map_or(0, |it| it.replication.offset()),
         identity.map_or(Epoch(0), |it| it.epoch),
         stored.map_or(0, |it| it.size.as_bytes()),

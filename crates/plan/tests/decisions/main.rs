@@ -1,0 +1,20 @@
+//! What the decisions decide: tables, whole plans as a person would read them, and properties.
+//!
+//! The tests only call what the crate offers to the driver. They make views by hand and never ask
+//! a server.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "this is test code: what is made up here is known to be well formed"
+)]
+
+mod allocate;
+mod check;
+mod converge;
+mod create;
+mod failover;
+mod fence;
+mod fixture;
+mod layout;
+mod ready;
+mod stop;
