@@ -1,1 +1,25 @@
 //! The driver: observe, plan, execute, and again until there is nothing left to do.
+//!
+//! It is the only consumer of commands, whoever makes them, and it prints nothing: what happens is
+//! told as events, and what came of it is a reply.
+
+pub mod approve;
+pub mod cancel;
+pub mod clock;
+pub mod command;
+pub mod guard;
+pub mod hands;
+pub mod home;
+pub mod lock;
+pub mod store;
+
+mod converge;
+mod down;
+mod execute;
+mod look;
+mod status;
+mod trib;
+mod up;
+mod wait;
+
+pub use command::{Command, Control, Reply};

@@ -1,0 +1,46 @@
+//! Questions to the user before something is done.
+
+use model::fault::Fault;
+use model::finding::Finding;
+use model::ids::InstanceName;
+use model::step::Plan;
+
+/// A question to the user.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// Whether this plan is to be carried out.
+    Plan {
+        /// What it is for: `deliver orders`.
+        what: &'a str,
+        /// The plan, which has something to do.
+        plan: &'a Plan,
+        /// What should be known before.
+        findings: &'a [Finding],
+    },
+    /// Whether this may be lost for good. The answer is the instance's name, typed.
+    Loss {
+        /// The instance.
+        instance: &'a InstanceName,
+        /// What is lost, one thing a line.
+        lost: &'a [String],
+    },
+}
+
+/// Who answers questions.
+pub trait Approver: Send + Sync {
+    /// Returns where the answer is yes.
+    ///
+    /// # Errors
+    /// Where the answer is no, or nobody is there to answer.
+    fn approve(&self, question: Question<'_>) -> Result<(), Fault>;
+}
+
+/// Answers yes to everything: for a simulation.
+#[derive(Clone, Copy, Debug)]
+pub struct YesToAll;
+
+impl Approver for YesToAll {
+    fn approve(&self, _: Question<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
