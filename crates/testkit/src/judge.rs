@@ -1,0 +1,125 @@
+//! Judges a world in the end: each slot has one primary, every node agrees, every copy is whole,
+//! and the client has what it is owed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ids::{Epoch, NodeId};
+use model::slots::SlotSet;
+
+use crate::realm::Realm;
+use crate::server::{Role, Server, Stream, slot_of};
+use crate::world::Owed;
+
+/// Something that is wrong, in words.
+pub type Complaint = String;
+
+/// Everything that is wrong.
+pub(crate) fn complaints(realm: &Realm, owed: Owed) -> Vec<Complaint> {
+    let servers: Vec<&Server> = realm.servers().collect();
+    let mut complaints = ownership(&servers);
+    complaints.extend(epochs(&servers));
+    complaints.extend(copies(&servers));
+    complaints.extend(service(&servers));
+    if let Some(traffic) = &realm.traffic {
+        let ledger = match owed {
+            Owed::Acknowledged => &traffic.ledger.acknowledged,
+            Owed::Copied => &traffic.ledger.copied,
+            Owed::Nothing => return complaints,
+        };
+        complaints.extend(losses(&servers, ledger));
+    }
+    complaints
+}
+
+fn ownership(servers: &[&Server]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let mut owned = SlotSet::empty();
+    for server in servers.iter().filter(|it| it.is_primary()) {
+        let slots = server.own_slots();
+        let twice = owned.intersection(slots.set());
+        if !twice.is_empty() {
+            complaints.push(format!(
+                "{}: slots {twice} have two primaries",
+                server.address
+            ));
+        }
+        owned = owned.union(slots.set());
+    }
+    let unowned = SlotSet::all().difference(&owned);
+    if !unowned.is_empty() {
+        complaints.push(format!("slots {unowned} have no primary"));
+    }
+    complaints
+}
+
+fn epochs(servers: &[&Server]) -> Vec<Complaint> {
+    let mut by_epoch: BTreeMap<Epoch, BTreeSet<NodeId>> = BTreeMap::new();
+    for server in servers.iter().filter(|it| !it.own_slots().is_empty()) {
+        let claimants = by_epoch.entry(server.claim_epoch()).or_default();
+        claimants.insert(server.id);
+    }
+    by_epoch
+        .into_iter()
+        .filter(|(_, claimants)| claimants.len() > 1)
+        .map(|(epoch, claimants)| format!("{} nodes claim with epoch {epoch}", claimants.len()))
+        .collect()
+}
+
+/// Every replica is linked to a primary and has what that one has.
+fn copies(servers: &[&Server]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for server in servers {
+        let Role::Replica { of, stream } = server.role else {
+            continue;
+        };
+        let address = server.address;
+        let primary = servers.iter().find(|it| it.id == of && it.is_primary());
+        match (primary, stream) {
+            (None, _) => complaints.push(format!("{address} copies no primary")),
+            (Some(_), Stream::Down { .. } | Stream::Copying { .. }) => {
+                complaints.push(format!("{address} has no link to its primary"));
+            }
+            (Some(primary), Stream::Up { .. }) if primary.keys != server.keys => {
+                complaints.push(format!("{address} differs from its primary"));
+            }
+            (Some(_), Stream::Up { .. }) => {}
+        }
+    }
+    complaints
+}
+
+/// What was changed for a moment and has not been put back.
+pub(crate) fn changed_settings(realm: &Realm) -> Vec<Complaint> {
+    realm
+        .servers()
+        .filter(|server| server.settings != server.config.settings)
+        .map(|server| {
+            format!(
+                "{} was left with {:?}, and is configured with {:?}",
+                server.address, server.settings, server.config.settings
+            )
+        })
+        .collect()
+}
+
+fn service(servers: &[&Server]) -> Vec<Complaint> {
+    let refusing = servers.iter().filter(|server| !server.serves());
+    refusing
+        .map(|server| format!("{} does not serve", server.address))
+        .collect()
+}
+
+/// What the client was told is written, and is not what the slot's primary has.
+fn losses(servers: &[&Server], owed: &BTreeMap<u32, u64>) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (key, value) in owed {
+        let slot = slot_of(*key);
+        let mut primaries = servers.iter().filter(|it| it.is_primary());
+        let owner = primaries.find(|it| it.own_slots().set().contains(slot));
+        let found = owner.and_then(|server| server.keys.get(key));
+        if found.is_none_or(|found| found < value) {
+            complaints.push(format!("key {key} was written as {value} and is {found:?}"));
+        }
+    }
+    complaints
+}

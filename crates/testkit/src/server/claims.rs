@@ -1,0 +1,81 @@
+//! Claims on slots: the later epoch wins, and who has lost its last slot follows the winner
+//! (`clusterUpdateSlotsConfigWith`).
+
+use std::time::Duration;
+
+use model::ids::{Epoch, NodeId};
+use model::slots::SlotSet;
+use model::view::PeerRole;
+
+use super::{Role, Server, Stream, slot_of};
+use crate::dice::Dice;
+use crate::letter::Message;
+use crate::slot_table::SharedSlots;
+
+impl Server {
+    /// Takes note of what a primary claims.
+    pub(super) fn heed_claim(&mut self, claimant: NodeId, epoch: Epoch, claimed: &SharedSlots) {
+        if claimant == self.id || self.table.of(claimant) == *claimed {
+            return;
+        }
+        let own_primary = self.primary().unwrap_or(self.id);
+        let mut won = claimed.set().difference(&self.table.assigned());
+        for (owner, slots) in self.table.owners() {
+            if owner != claimant && self.epoch_of(owner) < Some(epoch) {
+                won = won.union(&claimed.set().intersection(slots.set()));
+            }
+        }
+        let taken = self.table.of(own_primary).set().intersection(&won);
+        self.table.assign(claimant, &won);
+        if taken.is_empty() {
+            return;
+        }
+        let was_all = !self.table.owns_any(own_primary);
+        if was_all && (self.config.allows_replica_migration || taken == *claimed.set()) {
+            self.follow(claimant);
+        } else if self.is_primary() {
+            self.drop_keys(&taken);
+        }
+    }
+
+    /// The keys of slots that went to another node are deleted.
+    fn drop_keys(&mut self, slots: &SlotSet) {
+        self.keys.retain(|key, _| !slots.contains(slot_of(*key)));
+    }
+
+    /// Becomes a replica (`clusterSetMaster`).
+    pub(super) fn follow(&mut self, primary: NodeId) {
+        if self.primary() == Some(primary) {
+            return;
+        }
+        self.table.clear(self.id);
+        self.role = Role::Replica {
+            of: primary,
+            stream: Stream::Down { since: None },
+        };
+        self.election.forget_order();
+    }
+
+    /// Takes over from its primary (`clusterFailoverReplaceYourMaster`).
+    pub(super) fn replace_primary(&mut self, now: Duration, dice: &mut Dice) {
+        let Role::Replica { of, .. } = self.role else {
+            return;
+        };
+        let slots = self.table.of(of);
+        self.role = Role::Primary;
+        self.table.assign(self.id, slots.set());
+        self.election.forget_order();
+        self.update_state(now);
+        self.tell_everybody(&Message::Pong, dice);
+    }
+
+    /// Two primaries that claim with the same epoch: the one with the lower id takes a new one
+    /// (`clusterHandleConfigEpochCollision`).
+    pub(super) fn settle_collision(&mut self, other: NodeId, epoch: Epoch) {
+        let is_primary = self.peers.get(&other).map(|it| it.role) == Some(PeerRole::Primary);
+        if self.is_primary() && is_primary && epoch == self.epoch && self.id < other {
+            self.current_epoch.0 += 1;
+            self.epoch = self.current_epoch;
+        }
+    }
+}
