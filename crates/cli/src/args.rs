@@ -1,0 +1,309 @@
+//! What the user typed, and nothing more: names of verbs and options, checked for form only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Sharded Redis and Valkey clusters with one command.
+#[derive(Debug, Parser)]
+#[command(name = "shardyard", version, about, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) general: General,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  shardyard up                                     deliver redis-cluster: 3 shards, 1 replica each
+  shardyard up --name orders --shards 5 --memory 512MiB --yes
+  shardyard status orders --watch
+  shardyard cli orders set greeting hello
+
+Exit codes: 0 done · 1 failed · 2 usage, or a question that nobody was there to answer ·
+3 a check found something, or the instance is not healthy · 4 not there in time, run it again ·
+5 engine or node unreachable · 6 refused as unsafe, or the answer was no ·
+7 another operator is at work · 130 interrupted";
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct General {
+    /// How the result is written to stdout
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "SHARDYARD_OUTPUT"
+    )]
+    pub(crate) output: Output,
+    /// Answer yes to the question whether a plan is to be carried out
+    #[arg(short, long, global = true)]
+    pub(crate) yes: bool,
+    /// The folder that holds all state [default: a folder of yours, by the XDG rules]
+    #[arg(long, global = true, value_name = "FOLDER", env = "SHARDYARD_HOME")]
+    pub(crate) home: Option<PathBuf>,
+    /// Folders with server binaries of other versions, searched before PATH, with : between them
+    #[arg(long, global = true, value_name = "FOLDERS", env = "SHARDYARD_SERVERS")]
+    pub(crate) servers: Option<std::ffi::OsString>,
+}
+
+/// How a result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs: documented, and stable within shardyard/v1
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Deliver an instance, or make it match again
+    Up(UpArguments),
+    /// Stop an instance; its data stays unless told otherwise
+    Down(DownArguments),
+    /// List the instances
+    Ls,
+    /// Show how an instance is: shards, slots, roles, memory, lag, findings
+    Status(StatusArguments),
+    /// Show the logs of an instance's workloads
+    Logs(LogsArguments),
+    /// Run a command where a workload runs
+    Exec(ExecArguments),
+    /// Open redis-cli on an instance, logged in, or run one command in it
+    Cli(CliArguments),
+    /// What redis-trib does, on any cluster, ours or not
+    #[command(subcommand)]
+    Trib(TribVerb),
+    /// Templates: what can be delivered
+    #[command(subcommand)]
+    Template(TemplateVerb),
+    /// Check this host, with the fix for each finding
+    Doctor,
+    /// Print what your shell needs to complete commands
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Mind the processes of one instance
+    #[command(hide = true)]
+    Supervise {
+        /// The instance
+        name: String,
+    },
+    /// The entrypoint of a template's redis-trib job
+    #[command(hide = true)]
+    RedisTrib {
+        /// The rendered file, read as assignments
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// A built-in template's name, or the path of a template's folder [default: redis-cluster, or
+    /// the template of the instance there is]
+    pub(crate) template: Option<String>,
+    /// The instance's name [default: the template's]
+    #[arg(short, long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) variables: VariableArguments,
+    /// The number of shards (SHARDS)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) shards: Option<String>,
+    /// The number of replicas of each shard (REPLICAS_NUM)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) replicas: Option<String>,
+    /// The memory of each node (MEMORY): 256MiB
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    pub(crate) memory: Option<String>,
+    /// The platform: auto or process
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        default_value = "auto",
+        env = "SHARDYARD_ENGINE"
+    )]
+    pub(crate) engine: String,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many seconds it may take to come up
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) wait_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VariableArguments {
+    /// Set a variable of the template; not for secrets, which others could read here
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Read variables from a YAML file; - is stdin, and the place for secrets
+    #[arg(short = 'f', long = "values", value_name = "FILE")]
+    pub(crate) values: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// Delete its data too, for good
+    #[arg(long)]
+    pub(crate) delete_data: bool,
+    /// The instance's name once more, beside --yes, where data is deleted without a question
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// Show it again and again
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// The pause between two looks, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// A workload (redis-1) or a service (redis) [default: all]
+    pub(crate) of: Option<String>,
+    /// Go on with new lines
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many of the last lines first
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub(crate) tail: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// The workload: redis-1
+    pub(crate) workload: String,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CliArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// A command for the cluster [default: an interactive session]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TribVerb {
+    /// Make empty servers that run a cluster
+    Create {
+        /// The servers: HOST:PORT
+        #[arg(required = true, value_name = "HOST:PORT")]
+        nodes: Vec<String>,
+        /// The replicas of each shard
+        #[arg(
+            long,
+            alias = "cluster-replicas",
+            default_value_t = 0,
+            value_name = "N"
+        )]
+        replicas: u16,
+        /// Show what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// How many seconds the cluster may take to be ready
+        #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        wait_timeout: u64,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Judge a cluster: every node is asked
+    Check {
+        /// One of its nodes: HOST:PORT
+        #[arg(value_name = "HOST:PORT")]
+        node: String,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Describe a cluster in a line for each primary
+    Info {
+        /// One of its nodes: HOST:PORT
+        #[arg(value_name = "HOST:PORT")]
+        node: String,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Send a command to each node of a cluster
+    Call {
+        /// One of its nodes: HOST:PORT
+        #[arg(value_name = "HOST:PORT")]
+        node: String,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+        /// Only to primaries
+        #[arg(long, alias = "cluster-only-masters", conflicts_with = "only_replicas")]
+        only_masters: bool,
+        /// Only to replicas
+        #[arg(long, alias = "cluster-only-replicas")]
+        only_replicas: bool,
+        #[command(flatten)]
+        login: Login,
+    },
+}
+
+/// How to log in to a cluster that is not an instance. There is no option for the password itself:
+/// every user of a host can read the arguments of every process.
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// The user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// A file whose first line is the password; REDISCLI_AUTH holds one too
+    #[arg(long, value_name = "FILE", env = "SHARDYARD_PASSWORD_FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TemplateVerb {
+    /// List the built-in templates
+    Ls,
+    /// Show a template: its variables and services
+    Show {
+        /// A built-in template's name, or the path of a template's folder
+        template: String,
+    },
+    /// Write a commented template to begin with
+    New {
+        /// The folder to make; its last part is the template's name
+        folder: PathBuf,
+    },
+    /// Report all faults of a template
+    Lint {
+        /// A built-in template's name, or the path of a template's folder
+        template: String,
+    },
+    /// Print each config file as it would be, secrets masked, without starting anything
+    Render {
+        /// A built-in template's name, or the path of a template's folder
+        template: String,
+        #[command(flatten)]
+        variables: VariableArguments,
+    },
+}

@@ -1,0 +1,266 @@
+//! Turns what the user typed into what the program needs: names, addresses, templates, variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+
+use control::command::TemplateChoice;
+use model::address::NodeAddress;
+use model::fault::{Class, Fault};
+use model::ids::{InstanceName, VariableName, WorkloadName};
+use model::instance::{EngineKind, TemplateFiles};
+use model::secret::Secret;
+use model::spec::Credentials;
+use template::builtin;
+
+use crate::args::{Login, UpArguments, VariableArguments};
+
+/// The template that is delivered where none is named.
+pub(crate) const DEFAULT_TEMPLATE: &str = "redis-cluster";
+
+/// How many files a template's folder may hold, and how deep. More is another kind of folder,
+/// named by mistake.
+const FILES_MAX: usize = 200;
+const DEPTH_MAX: usize = 8;
+
+/// How large a file of a template may be.
+const FILE_SIZE_MAX: u64 = 1 << 20;
+
+fn usage(message: impl Into<String>) -> Fault {
+    Fault::new("SY5001", Class::Usage, message)
+}
+
+/// An instance's name.
+pub(crate) fn instance(text: &str) -> Result<InstanceName, Fault> {
+    InstanceName::new(text).map_err(|error| usage(error.to_string()))
+}
+
+/// A workload's name.
+pub(crate) fn workload(text: &str) -> Result<WorkloadName, Fault> {
+    WorkloadName::parse(text).ok_or_else(|| {
+        usage(format!("`{}` is no workload", text.escape_debug()))
+            .with_help("a workload is a service and a number, as redis-1: shardyard status NAME")
+    })
+}
+
+/// The engine; `auto` is the best that is at hand.
+pub(crate) fn engine(text: &str) -> Result<Option<EngineKind>, Fault> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    EngineKind::parse(text).map(Some).ok_or_else(|| {
+        let known: Vec<&str> = EngineKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        usage(format!("there is no engine `{}`", text.escape_debug()))
+            .with_help(format!("there are: auto, {}", known.join(", ")))
+    })
+}
+
+/// A server's address: `HOST:PORT`, where the host may be a name.
+pub(crate) fn address(text: &str) -> Result<NodeAddress, Fault> {
+    if let Some(address) = NodeAddress::parse(text) {
+        return Ok(address);
+    }
+    let shown = text.escape_debug();
+    if !text.contains(':') {
+        return Err(usage(format!("`{shown}` has no port"))
+            .with_help("write it as HOST:PORT, as in 10.0.0.4:6379"));
+    }
+    let found = text.to_socket_addrs().map_err(|error| {
+        usage(format!("`{shown}` is no address"))
+            .with_cause(error)
+            .with_help("write it as HOST:PORT, as in 10.0.0.4:6379")
+    })?;
+    // The servers announce IPv4 addresses unless told otherwise.
+    let mut found: Vec<_> = found.collect();
+    found.sort_by_key(std::net::SocketAddr::is_ipv6);
+    found
+        .first()
+        .filter(|it| it.port() != 0)
+        .map(|it| NodeAddress::new(it.ip(), it.port()))
+        .ok_or_else(|| usage(format!("`{shown}` leads nowhere")))
+}
+
+/// How to log in to a cluster that is no instance.
+pub(crate) fn login(login: &Login) -> Result<Option<Credentials>, Fault> {
+    let password = match &login.password_file {
+        Some(file) => {
+            let text = fs::read_to_string(file).map_err(|error| {
+                usage(format!("{} cannot be read", file.display())).with_cause(error)
+            })?;
+            Some(text.lines().next().unwrap_or_default().to_owned())
+        }
+        None => std::env::var("REDISCLI_AUTH").ok(),
+    };
+    match (password, &login.user) {
+        (Some(password), user) => Ok(Some(Credentials {
+            user: user.clone().unwrap_or_else(|| "default".to_owned()),
+            password: Secret::new(password),
+        })),
+        (None, None) => Ok(None),
+        (None, Some(user)) => Err(usage(format!("user {user} needs a password"))
+            .with_help("put it into REDISCLI_AUTH, or into a file: --password-file FILE")),
+    }
+}
+
+/// A template: a built-in's name, or a folder's path.
+pub(crate) fn template(named: &str) -> Result<TemplateChoice, Fault> {
+    let files = match builtin::files(named) {
+        Some(files) => files,
+        None if Path::new(named).is_dir() => folder(Path::new(named))?,
+        None => return Err(unknown_template(named)),
+    };
+    Ok(TemplateChoice {
+        named: named.to_owned(),
+        files,
+    })
+}
+
+fn unknown_template(named: &str) -> Fault {
+    let known: Vec<&str> = builtin::names().collect();
+    let fault = Fault::new(
+        "SY5005",
+        Class::Usage,
+        format!("there is no template `{}`", named.escape_debug()),
+    );
+    if Path::new(named).is_file() {
+        return fault.with_help("a template is a folder with a template.yaml: name the folder");
+    }
+    fault.with_help(format!(
+        "built in are: {}; your own is named by its folder's path",
+        known.join(", ")
+    ))
+}
+
+/// The files of a folder, by their path in it.
+fn folder(root: &Path) -> Result<TemplateFiles, Fault> {
+    let mut files = BTreeMap::new();
+    collect(root, root, 0, &mut files)?;
+    Ok(TemplateFiles { files })
+}
+
+fn collect(
+    root: &Path,
+    folder: &Path,
+    depth: usize,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), Fault> {
+    let unreadable = |path: &Path, error: &std::io::Error| {
+        usage(format!("{} cannot be read", path.display())).with_cause(error)
+    };
+    if depth > DEPTH_MAX {
+        return Err(usage(format!(
+            "{} is nested too deep for a template",
+            folder.display()
+        )));
+    }
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let path = entry.path();
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let kind = entry
+            .file_type()
+            .map_err(|error| unreadable(&path, &error))?;
+        // A link may lead out of the folder, and a template must not bring in what is not its own.
+        if hidden || kind.is_symlink() {
+            continue;
+        }
+        if kind.is_dir() {
+            collect(root, &path, depth + 1, files)?;
+            continue;
+        }
+        let (name, text) = file(root, &path)?;
+        files.insert(name, text);
+        if files.len() > FILES_MAX {
+            return Err(usage(format!(
+                "{} holds more than {FILES_MAX} files; is it a template's folder?",
+                root.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn file(root: &Path, path: &Path) -> Result<(String, String), Fault> {
+    let failed = |error: &std::io::Error| {
+        usage(format!("{} cannot be read", path.display())).with_cause(error)
+    };
+    let size = fs::metadata(path).map_err(|error| failed(&error))?.len();
+    if size > FILE_SIZE_MAX {
+        return Err(usage(format!(
+            "{} has {size} bytes, and a template's file has {FILE_SIZE_MAX} at most",
+            path.display()
+        )));
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let name = path.strip_prefix(root).unwrap_or(path);
+    Ok((name.to_string_lossy().into_owned(), text))
+}
+
+/// The variables that a command was given.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// All of them.
+    pub(crate) values: BTreeMap<VariableName, String>,
+    /// Those that stood among the arguments.
+    pub(crate) in_arguments: BTreeSet<VariableName>,
+}
+
+/// The variables that `up` was given: values files first, then `--set`, then the short options.
+pub(crate) fn up_variables(arguments: &UpArguments) -> Result<Given, Fault> {
+    let mut given = variables(&arguments.variables)?;
+    for (name, value) in [
+        ("SHARDS", &arguments.shards),
+        ("REPLICAS_NUM", &arguments.replicas),
+        ("MEMORY", &arguments.memory),
+    ] {
+        if let Some(value) = value {
+            given.values.insert(variable(name)?, value.clone());
+        }
+    }
+    Ok(given)
+}
+
+/// The variables of values files and `--set`, the later one counting.
+pub(crate) fn variables(arguments: &VariableArguments) -> Result<Given, Fault> {
+    let mut given = Given::default();
+    for file in &arguments.values {
+        given
+            .values
+            .extend(template::values_file(file, &values_text(file)?)?);
+    }
+    for pair in &arguments.set {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(usage(format!("`{}` sets nothing", pair.escape_debug()))
+                .with_help("write it as --set NAME=VALUE"));
+        };
+        let name = variable(name)?;
+        given.in_arguments.insert(name.clone());
+        given.values.insert(name, value.to_owned());
+    }
+    Ok(given)
+}
+
+fn variable(name: &str) -> Result<VariableName, Fault> {
+    VariableName::new(name).map_err(|error| usage(error.to_string()))
+}
+
+fn values_text(file: &str) -> Result<String, Fault> {
+    let failed = |error: &std::io::Error| {
+        usage(format!("the values file {file} cannot be read")).with_cause(error)
+    };
+    let mut text = String::new();
+    if file == "-" {
+        let stdin = std::io::stdin();
+        let limited = stdin.lock().take(FILE_SIZE_MAX + 1);
+        { limited }
+            .read_to_string(&mut text)
+            .map_err(|error| failed(&error))?;
+    } else {
+        let path = PathBuf::from(file);
+        text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    }
+    Ok(text)
+}

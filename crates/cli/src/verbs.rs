@@ -1,0 +1,177 @@
+//! The verbs: each makes its command, hands it to the driver, and shows the reply.
+
+mod instance;
+mod redis_trib;
+pub(crate) mod supervise;
+mod templates;
+mod trib;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use control::cancel::Cancel;
+use control::{Command, Control, Reply};
+use model::fault::{Class, Fault};
+use model::finding::Severity;
+
+use crate::args::{Arguments, General, Output, Verb};
+use crate::ask::Terminal;
+use crate::progress::Progress;
+use crate::render::{json, text};
+use crate::settings::Settings;
+use crate::{print, read};
+
+/// What all verbs share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) output: Output,
+    pub(crate) yes: bool,
+    pub(crate) settings: Settings,
+    pub(crate) cancel: Cancel,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl Session {
+    /// A session with these options. Interrupts are caught once a command runs.
+    pub(crate) fn new(general: &General) -> Self {
+        Self {
+            output: general.output,
+            yes: general.yes,
+            settings: Settings::new(general),
+            cancel: Cancel::new(),
+            progress: Arc::new(Progress::new()),
+        }
+    }
+
+    /// Runs a command to its end. The first Ctrl-C lets what is under way come to its end, the
+    /// second ends the program.
+    pub(crate) async fn run(
+        &self,
+        command: Command,
+        confirm: Option<String>,
+    ) -> Result<Reply, Fault> {
+        let hands = self
+            .settings
+            .hands(self.progress.clone(), self.cancel.clone())?;
+        let approver = Terminal {
+            yes: self.yes,
+            confirm,
+        };
+        let control = Control::new(self.settings.home()?, hands, Arc::new(approver));
+        let cancel = self.cancel.clone();
+        let interrupts = tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if cancel.is_cancelled() {
+                    std::process::exit(i32::from(Class::Interrupted.exit_code()));
+                }
+                print::message("Interrupted: what is under way is brought to its end.");
+                cancel.cancel();
+            }
+        });
+        let reply = control.run(command).await;
+        interrupts.abort();
+        self.progress.finish();
+        reply
+    }
+
+    /// Runs a command that has the terminal for itself: Ctrl-C is its own affair.
+    pub(crate) async fn run_attached(&self, command: Command) -> Result<Reply, Fault> {
+        let hands = self
+            .settings
+            .hands(self.progress.clone(), self.cancel.clone())?;
+        let approver = Terminal {
+            yes: self.yes,
+            confirm: None,
+        };
+        let control = Control::new(self.settings.home()?, hands, Arc::new(approver));
+        let ignored = tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+        let reply = control.run(command).await;
+        ignored.abort();
+        reply
+    }
+
+    /// Writes a result in the form that was asked for.
+    pub(crate) fn show(
+        &self,
+        text: impl FnOnce() -> String,
+        body: impl FnOnce() -> serde_json::Value,
+    ) {
+        match self.output {
+            Output::Text => print::result(&text()),
+            Output::Json => print::result(&json::document(body())),
+        }
+    }
+}
+
+/// Runs a verb.
+pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault> {
+    match verb {
+        Verb::Up(arguments) => instance::up(&session, &arguments).await,
+        Verb::Down(arguments) => instance::down(&session, &arguments).await,
+        Verb::Ls => list(&session).await,
+        Verb::Status(arguments) => instance::status(&session, &arguments).await,
+        Verb::Logs(arguments) => instance::logs(&session, &arguments).await,
+        Verb::Exec(arguments) => {
+            let workload = Some(read::workload(&arguments.workload)?);
+            instance::exec(&session, &arguments.name, workload, arguments.command).await
+        }
+        Verb::Cli(arguments) => {
+            let mut command = vec!["redis-cli".to_owned(), "-c".to_owned()];
+            command.extend(arguments.command);
+            instance::exec(&session, &arguments.name, None, command).await
+        }
+        Verb::Trib(verb) => trib::run(&session, verb).await,
+        Verb::Template(verb) => templates::run(&session, verb),
+        Verb::Doctor => doctor(&session).await,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "shardyard", &mut script);
+            print::result(&String::from_utf8_lossy(&script));
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Supervise { name } => supervise::run(&session, &name),
+        Verb::RedisTrib { file } => redis_trib::run(&session, &file).await,
+    }
+}
+
+async fn list(session: &Session) -> Result<ExitCode, Fault> {
+    match session.run(Command::List, None).await? {
+        Reply::List(rows) => session.show(|| text::list(&rows), || json::list(&rows)),
+        other => return Err(odd(&other)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn doctor(session: &Session) -> Result<ExitCode, Fault> {
+    let findings = match session.run(Command::Doctor, None).await? {
+        Reply::Findings(findings) => findings,
+        other => return Err(odd(&other)),
+    };
+    session.show(
+        || {
+            let mut lines: String = findings.iter().map(text::finding).collect();
+            if findings.is_empty() {
+                lines.push_str("This host is fit: nothing was found.\n");
+            }
+            lines
+        },
+        || serde_json::json!({ "findings": json::findings(&findings) }),
+    );
+    let serious = findings.iter().any(|it| it.severity > Severity::Notice);
+    Ok(if serious {
+        ExitCode::from(Class::Unhealthy.exit_code())
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// A reply that does not belong to its command.
+pub(crate) fn odd(reply: &Reply) -> Fault {
+    Fault::new(
+        "SY5099",
+        Class::Failed,
+        "the driver gave another reply than the command has; this is a bug",
+    )
+    .with_cause(format!("{reply:?}").chars().take(80).collect::<String>())
+}
