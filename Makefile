@@ -1,0 +1,28 @@
+# Two commands do all the set-up on a fresh Debian or Ubuntu with Rust:
+#   make up      a running cluster          make test     everything that is tested
+.PHONY: up test build bench soak clean
+
+NAME ?= demo
+SERVERS ?= $(CURDIR)/target/servers
+export SHARDYARD_SERVERS ?= $(SERVERS)
+
+build:
+	cargo build --release --quiet --bin shardyard
+
+up:
+	@tools/install redis-server
+	@$(MAKE) --no-print-directory build
+	@target/release/shardyard up redis-cluster --name $(NAME) --yes
+
+test:
+	@tools/test
+
+# Us and the peer in one run, as ratios. Takes minutes, and the machine for itself.
+bench:
+	@tools/install redis-server
+	@tests/fetch-servers $(SERVERS)
+	cargo build --release --quiet --bin shardyard
+	cargo bench --quiet -p benches $(BENCH)
+
+clean:
+	cargo clean
