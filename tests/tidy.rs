@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom (ARCHITECTURE.md). `tests` and `benches` are users of the product and may use
 /// everything.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("template", &["model"]),
     ("plan", &["model"]),
     ("admin", &["model"]),
     ("engines", &["model"]),
+    ("steward", &["model"]),
     (
         "control",
-        &["admin", "engines", "model", "plan", "template"],
+        &["admin", "engines", "model", "plan", "steward", "template"],
     ),
     ("testkit", &["model"]),
     (

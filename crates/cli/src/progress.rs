@@ -108,6 +108,13 @@ impl Audience for Progress {
                     None => {}
                 }
             }
+            Event::Moving(progress) => {
+                let title = self.phase().title.clone();
+                self.moving(format!(
+                    "{title}: {} of {} slots, {} keys",
+                    progress.slots_done, progress.slots_total, progress.keys_done
+                ));
+            }
             Event::Noticed(finding) => self.noticed(&finding),
             Event::LogLine { workload, line } => print::result(&format!("{workload}  {line}")),
             Event::JobOutput { workload, line } => self.line(&format!("{workload}  {line}")),

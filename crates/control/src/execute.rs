@@ -158,6 +158,15 @@ async fn apply(hands: &Hands, scene: Scene<'_>, step: &Step) -> Result<(), Fault
             applied
         }
         Step::Cluster(step) => hands.nodes.apply(step, scene.credentials()).await,
+        Step::Steward(step) => {
+            let ground = steward::Ground {
+                nodes: hands.nodes.as_ref(),
+                clock: hands.clock.as_ref(),
+                credentials: scene.credentials(),
+                overseer: &hands.overseer(),
+            };
+            steward::apply(ground, step).await
+        }
         Step::Wait(wait) => wait::until(hands, scene, wait).await,
     }
 }

@@ -9,6 +9,7 @@ use model::event::{Audience, Event};
 use model::fault::Fault;
 use model::image::ImageRef;
 use model::instance::Instance;
+use model::migration::{MoveProgress, Overseer, Wish};
 use model::port::{Clock, Engine, Nodes};
 use model::view::{View, WorkloadPhase};
 
@@ -41,6 +42,12 @@ impl Hands {
         self.audience.tell(event);
     }
 
+    /// Who oversees the moving of slots: the audience hears of it, and the user's wish to stop ends
+    /// it.
+    pub(crate) const fn overseer(&self) -> MoveOverseer<'_> {
+        MoveOverseer(self)
+    }
+
     /// Observes an instance: its platform first, then those of its servers that run.
     ///
     /// # Errors
@@ -70,5 +77,23 @@ impl Hands {
             .observe(&running, instance.spec.operator.as_ref())
             .await;
         Ok(View { engine, nodes })
+    }
+}
+
+/// Oversees the moving of slots for whoever runs a command.
+#[derive(Debug)]
+pub(crate) struct MoveOverseer<'a>(&'a Hands);
+
+impl Overseer for MoveOverseer<'_> {
+    fn progress(&self, progress: &MoveProgress) {
+        self.0.tell(Event::Moving(progress.clone()));
+    }
+
+    fn wish(&self) -> Wish {
+        if self.0.cancel.is_cancelled() {
+            Wish::Stop
+        } else {
+            Wish::GoOn
+        }
     }
 }

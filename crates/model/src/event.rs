@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::finding::Finding;
+use crate::migration::MoveProgress;
 use crate::step::Phase;
 
 /// Something that happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// A phase begins.
     PhaseStarted {
@@ -46,6 +47,8 @@ pub enum Event {
         /// For how long so far.
         since: Duration,
     },
+    /// Slots are on their way, and this far.
+    Moving(MoveProgress),
     /// A check noticed something on the way.
     Noticed(Finding),
     /// A line of a log that was asked for.

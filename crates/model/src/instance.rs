@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::address::NodeAddress;
 use crate::ids::{Epoch, HostName, InstanceName, NodeId, ShardIndex, VariableName, WorkloadName};
-use crate::slots::{SlotRange, even_split};
+use crate::slots::{SlotRange, SlotSet, even_split};
 use crate::spec::{Spec, Value};
 
 /// The platform that runs an instance.
@@ -73,6 +73,9 @@ pub struct Instance {
 pub struct Layout {
     /// The seats, by workload.
     pub seats: BTreeMap<WorkloadName, Seat>,
+    /// Which slots each shard is to own, while slots are being moved: all 16384 of them, or
+    /// nothing where none are. Between two moves whoever owns a slot owns it rightly.
+    pub owners: BTreeMap<ShardIndex, SlotSet>,
 }
 
 /// Where one workload sits, and which node of a cluster it is.
@@ -84,6 +87,8 @@ pub struct Seat {
     pub address: NodeAddress,
     /// Its place in the cluster that the steward forms; `None` for other workloads.
     pub node: Option<NodeSeat>,
+    /// Whether it is to leave: it is drained, forgotten and stopped, and then has no seat.
+    pub leaves: bool,
 }
 
 /// The place of a node in a cluster that the steward forms.

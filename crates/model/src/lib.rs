@@ -5,12 +5,14 @@
 //! converts by hand, so that a stored or published format never changes by accident.
 
 pub mod address;
+pub mod command;
 pub mod event;
 pub mod fault;
 pub mod finding;
 pub mod ids;
 pub mod image;
 pub mod instance;
+pub mod migration;
 pub mod port;
 pub mod secret;
 pub mod size;

@@ -100,6 +100,18 @@ impl SlotRange {
     }
 }
 
+impl SlotRange {
+    /// Reads what `Display` writes; anything else is `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let slot = |text: &str| Slot::new(text.parse().ok()?);
+        match text.split_once('-') {
+            Some((first, last)) => Self::new(slot(first)?, slot(last)?),
+            None => slot(text).and_then(|it| Self::new(it, it)),
+        }
+    }
+}
+
 /// Written as the servers write it: `5461-10922`, or `5461` for one slot.
 impl fmt::Display for SlotRange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +134,16 @@ impl SlotSet {
     #[must_use]
     pub fn empty() -> Self {
         Self(Box::new([0; WORDS]))
+    }
+
+    /// Reads ranges with commas between them, or `-` for none, as `Display` writes them.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "-" {
+            return Some(Self::empty());
+        }
+        let ranges: Option<Vec<SlotRange>> = text.split(',').map(SlotRange::parse).collect();
+        ranges.map(|ranges| Self::of(&ranges))
     }
 
     /// All 16384 slots.
@@ -305,6 +327,13 @@ mod tests {
         assert_eq!(set.to_string(), "0-6,8-5460,9000");
         assert_eq!(SlotSet::empty().to_string(), "-");
         assert_eq!(SlotSet::all().to_string(), "0-16383");
+        for text in ["0-6,8-5460,9000", "-", "0-16383"] {
+            let read = SlotSet::parse(text).map(|it| it.to_string());
+            assert_eq!(read.as_deref(), Some(text));
+        }
+        for text in ["", "7-3", "16384", "1,,2", "x"] {
+            assert_eq!(SlotSet::parse(text), None, "{text}");
+        }
     }
 
     #[test]

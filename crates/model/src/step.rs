@@ -7,7 +7,8 @@ use crate::address::NodeAddress;
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::ids::{Epoch, NodeId, WorkloadName};
-use crate::slots::SlotRange;
+use crate::migration::{MoveManner, SlotMove};
+use crate::slots::{SlotRange, SlotSet};
 use crate::workload::{Fingerprint, Workload};
 
 /// What would be done, in phases that follow one another.
@@ -45,6 +46,8 @@ pub enum Step {
     Engine(EngineStep),
     /// Something in the cluster.
     Cluster(ClusterStep),
+    /// Something in the cluster that data depends on: the order of its commands is `steward`'s.
+    Steward(StewardStep),
     /// Nothing is done until something is true.
     Wait(Wait),
 }
@@ -105,6 +108,79 @@ pub enum ClusterStep {
         speaker: Member,
         /// Who must know it.
         listener: Member,
+    },
+}
+
+/// One thing that will be true in the cluster, and on whose order of commands data depends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StewardStep {
+    /// These slots have their new owners, with all their keys. One step for all moves, because they
+    /// share a budget and the pairs must not get into each other's way.
+    EnsureMoved {
+        /// The moves; no slot is in two of them.
+        moves: Vec<SlotMove>,
+        /// In which manner.
+        manner: MoveManner,
+    },
+    /// The node has none of these slots open (`CLUSTER SETSLOT STABLE`).
+    EnsureStable {
+        /// The node.
+        node: Member,
+        /// The slots.
+        slots: SlotSet,
+    },
+    /// The node owns these slots, by its own word and that of the others. Its keys in them are the
+    /// ones that count.
+    EnsureOwner {
+        /// The node.
+        node: Member,
+        /// The slots.
+        slots: SlotSet,
+        /// Every other primary.
+        others: Vec<Member>,
+    },
+    /// The primary of a shard is another of its nodes, by a handover that loses no write
+    /// (`CLUSTER FAILOVER`), awaited by role and offset.
+    EnsureHandedOver {
+        /// The handovers, one after the other.
+        promotions: Vec<Promotion>,
+    },
+    /// The node copies this primary, at once or after a failover.
+    EnsureCopies {
+        /// The replica, which owns no slot and is not the only copy of anything.
+        replica: Member,
+        /// The primary.
+        primary: Member,
+    },
+    /// The functions of one node are on the others as well.
+    EnsureFunctions {
+        /// Who has them.
+        source: Member,
+        /// Who is to have them.
+        targets: Vec<Member>,
+    },
+    /// The node owns no slot and holds no key, by its own word, asked at this moment: the last look
+    /// before it goes.
+    EnsureEmpty {
+        /// The node.
+        node: Member,
+    },
+    /// None of these knows the gone nodes. All are told well within the minute after which they
+    /// would learn of them again (`CLUSTER FORGET`, its ban list).
+    EnsureForgotten {
+        /// The nodes that are gone, or go.
+        gone: Vec<NodeId>,
+        /// Who stays.
+        by: Vec<Member>,
+    },
+    /// Each of these nodes runs with this setting.
+    EnsureSetting {
+        /// The nodes.
+        nodes: Vec<Member>,
+        /// The setting.
+        name: String,
+        /// Its value; never a secret.
+        value: String,
     },
 }
 
@@ -180,6 +256,7 @@ impl Step {
             Self::Cluster(ClusterStep::EnsurePromoted { .. }) => "ensure_promoted",
             Self::Cluster(ClusterStep::EnsureServing { .. }) => "ensure_serving",
             Self::Cluster(ClusterStep::EnsureHeard { .. }) => "ensure_heard",
+            Self::Steward(step) => step.kind(),
             Self::Wait(wait) => match wait.until {
                 Condition::Healthy(_) => "wait_healthy",
                 Condition::Agreed(_) => "wait_agreed",
@@ -208,6 +285,7 @@ impl Step {
             }
             Self::Cluster(ClusterStep::EnsureHeard { listener, .. }) => listener.to_string(),
             Self::Cluster(ClusterStep::EnsureMet { members }) => count(members.len(), "node"),
+            Self::Steward(step) => step.subject(),
             Self::Wait(wait) => match &wait.until {
                 Condition::Healthy(workloads) => count(workloads.len(), "workload"),
                 Condition::Agreed(nodes) | Condition::Ready(nodes) => count(nodes.len(), "node"),
@@ -248,6 +326,7 @@ impl Step {
             Self::Cluster(ClusterStep::EnsureHeard { speaker, .. }) => {
                 format!("knows what {speaker} is and owns")
             }
+            Self::Steward(step) => step.detail(),
             Self::Wait(wait) => {
                 let what = match wait.until {
                     Condition::Healthy(_) => "healthy",
@@ -258,6 +337,77 @@ impl Step {
                 };
                 format!("{what}, within {} s", wait.limit.as_secs())
             }
+        }
+    }
+}
+
+impl StewardStep {
+    /// The kind of step.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::EnsureMoved { .. } => "ensure_moved",
+            Self::EnsureStable { .. } => "ensure_stable",
+            Self::EnsureOwner { .. } => "ensure_owner",
+            Self::EnsureHandedOver { .. } => "ensure_handed_over",
+            Self::EnsureCopies { .. } => "ensure_copies",
+            Self::EnsureFunctions { .. } => "ensure_functions",
+            Self::EnsureEmpty { .. } => "ensure_empty",
+            Self::EnsureForgotten { .. } => "ensure_forgotten",
+            Self::EnsureSetting { .. } => "ensure_setting",
+        }
+    }
+
+    /// What it is about.
+    fn subject(&self) -> String {
+        match self {
+            Self::EnsureMoved { moves, .. } => {
+                let slots = moves.iter().map(|each| each.slots.len()).sum();
+                count(slots, "slot")
+            }
+            Self::EnsureStable { node, .. }
+            | Self::EnsureOwner { node, .. }
+            | Self::EnsureEmpty { node } => node.to_string(),
+            Self::EnsureHandedOver { promotions } => {
+                let nodes: Vec<Member> = promotions.iter().map(|each| each.node).collect();
+                list(&nodes)
+            }
+            Self::EnsureCopies { replica, .. } => replica.to_string(),
+            Self::EnsureFunctions { targets, .. } => list(targets),
+            Self::EnsureForgotten { gone, .. } => {
+                let names: Vec<String> = gone.iter().map(NodeId::short).collect();
+                names.join(", ")
+            }
+            Self::EnsureSetting { nodes, .. } => count(nodes.len(), "node"),
+        }
+    }
+
+    /// What will be true, in words.
+    fn detail(&self) -> String {
+        match self {
+            Self::EnsureMoved { moves, .. } => {
+                let each = moves.iter().map(|it| {
+                    let (source, target) = (it.source.address, it.target.address);
+                    format!(
+                        "{} slots {source} → {target} ({})",
+                        it.slots.len(),
+                        it.slots
+                    )
+                });
+                each.collect::<Vec<String>>().join("; ")
+            }
+            Self::EnsureStable { slots, .. } => format!("has slots {slots} closed"),
+            Self::EnsureOwner { slots, .. } => format!("owns slots {slots}, by everybody's word"),
+            Self::EnsureHandedOver { promotions } => {
+                let before: Vec<Member> = promotions.iter().map(|each| each.instead_of).collect();
+                format!("take over from {}, no write lost", list(&before))
+            }
+            Self::EnsureCopies { primary, .. } => format!("copies {primary}"),
+            Self::EnsureFunctions { source, .. } => format!("have the functions of {source}"),
+            Self::EnsureEmpty { .. } => "owns no slot and holds no key".to_owned(),
+            Self::EnsureForgotten { by, .. } => {
+                format!("is forgotten by {}", count(by.len(), "node"))
+            }
+            Self::EnsureSetting { name, value, .. } => format!("run with {name} {value}"),
         }
     }
 }

@@ -77,11 +77,15 @@ pub fn layout(spec: &Spec, site: Site<'_>) -> Option<Layout> {
                     host,
                     address,
                     node,
+                    leaves: false,
                 },
             );
         }
     }
-    Some(Layout { seats })
+    Some(Layout {
+        seats,
+        owners: BTreeMap::new(),
+    })
 }
 
 /// The shard and the copy of the workload with this index: first come all primaries, then all

@@ -136,6 +136,7 @@ pub(crate) mod tests {
             host: HostName::new(host),
             address: NodeAddress::new(IpAddr::from([10, 0, 0, last]), 6379),
             node: None,
+            leaves: false,
         };
         let name = |name: &str| WorkloadName::parse(name).unwrap();
         let layout = Layout {
@@ -143,6 +144,7 @@ pub(crate) mod tests {
                 (name("redis-10"), seat(11, "host-a")),
                 (name("redis-2"), seat(3, "host-b")),
             ]),
+            owners: BTreeMap::new(),
         };
         let hosts = BTreeMap::from([(HostName::new("host-a"), IpAddr::from([10, 9, 0, 1]))]);
         let discovery = Discovery::of(&spec, &layout, &hosts);

@@ -11,6 +11,7 @@ use model::fault::{Class, Fault};
 use model::ids::{HostName, InstanceName, NodeId, ShardIndex, VariableName, WorkloadName};
 use model::instance::{EngineKind, Instance, Layout, NodeSeat, PlannedRole, Seat, TemplateFiles};
 use model::size::ByteSize;
+use model::slots::SlotSet;
 use model::spec::Value;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ struct Record {
     files: BTreeMap<String, String>,
     values: BTreeMap<String, StoredValue>,
     seats: BTreeMap<String, StoredSeat>,
+    /// The slots that each shard is to own, by its number from 0; none while nothing is moved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    owners: BTreeMap<u16, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +46,8 @@ struct StoredSeat {
     ip: IpAddr,
     port: u16,
     node: Option<StoredNode>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    leaves: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +79,7 @@ pub(super) fn write(instance: &Instance) -> String {
                 shard: node.shard.0,
                 is_primary: node.role == PlannedRole::Primary,
             }),
+            leaves: seat.leaves,
         };
         (name.to_string(), stored)
     });
@@ -81,6 +88,12 @@ pub(super) fn write(instance: &Instance) -> String {
         files: instance.files.files.clone(),
         values: values.collect(),
         seats: seats.collect(),
+        owners: instance
+            .layout
+            .owners
+            .iter()
+            .map(|(shard, slots)| (shard.0, slots.to_string()))
+            .collect(),
     };
     // Maps with text keys and plain values: there is nothing in it that JSON cannot hold.
     serde_json::to_string(&record).unwrap_or_default()
@@ -122,6 +135,12 @@ pub(super) fn read(
             read_seat(seat).map_err(|it| unreadable(name, &it))?,
         );
     }
+    let mut owners = BTreeMap::new();
+    for (shard, slots) in record.owners {
+        let slots = SlotSet::parse(&slots)
+            .ok_or_else(|| unreadable(name, &format!("no slots: {slots}")))?;
+        owners.insert(ShardIndex(shard), slots);
+    }
     let spec = template::Document::read(&files)?.spec(&values)?;
     Ok(Instance {
         name: name.clone(),
@@ -129,7 +148,7 @@ pub(super) fn read(
         files,
         values,
         spec,
-        layout: Layout { seats },
+        layout: Layout { seats, owners },
         delivered,
     })
 }
@@ -151,6 +170,7 @@ fn read_seat(seat: StoredSeat) -> Result<Seat, String> {
         host: HostName::new(seat.host),
         address: NodeAddress::new(seat.ip, seat.port),
         node,
+        leaves: seat.leaves,
     })
 }
 

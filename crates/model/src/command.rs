@@ -1,0 +1,184 @@
+//! Commands to servers, as data, for what must be done in a certain order: the order is decided on
+//! this side of the port, so that it is the same for real servers and for simulated ones.
+
+use std::time::Duration;
+
+use crate::address::NodeAddress;
+use crate::fault::Fault;
+use crate::ids::NodeId;
+use crate::slots::{Slot, SlotRange};
+use crate::view::{ClusterReport, Replication};
+
+/// A key, as its bytes.
+pub type Key = Vec<u8>;
+
+/// One command to one server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeCommand {
+    /// `CLUSTER SETSLOT slot IMPORTING from`, on the target.
+    SetImporting {
+        /// The slot.
+        slot: Slot,
+        /// Its owner.
+        from: NodeId,
+    },
+    /// `CLUSTER SETSLOT slot MIGRATING to`, on the source.
+    SetMigrating {
+        /// The slot.
+        slot: Slot,
+        /// Its owner to be.
+        to: NodeId,
+    },
+    /// `CLUSTER SETSLOT slot STABLE`.
+    SetStable(Slot),
+    /// `CLUSTER SETSLOT slot NODE owner`.
+    SetOwner {
+        /// The slot.
+        slot: Slot,
+        /// Who owns it from now on.
+        owner: NodeId,
+    },
+    /// `CLUSTER ADDSLOTSRANGE`: claims slots that nobody owns.
+    AddSlots(Vec<SlotRange>),
+    /// `CLUSTER DELSLOTSRANGE`: this node no longer believes that anybody owns them.
+    DelSlots(Vec<SlotRange>),
+    /// `CLUSTER BUMPEPOCH`.
+    BumpEpoch,
+    /// `CLUSTER COUNTKEYSINSLOT`.
+    CountKeys(Slot),
+    /// `CLUSTER GETKEYSINSLOT`.
+    KeysIn {
+        /// The slot.
+        slot: Slot,
+        /// How many at most.
+        count: u32,
+    },
+    /// `MEMORY USAGE key SAMPLES samples`.
+    SizeOf {
+        /// The key.
+        key: Key,
+        /// How many elements of it are measured; 0 for all.
+        samples: u32,
+    },
+    /// `MIGRATE`: the keys are written to the target and, once it has them, deleted here.
+    Migrate {
+        /// The target.
+        to: NodeAddress,
+        /// The keys, all of one or several slots that are open towards the target.
+        keys: Vec<Key>,
+        /// How long the target may be silent.
+        timeout: Duration,
+        /// Whether a key that the target has is overwritten.
+        replace: bool,
+    },
+    /// `INFO replication`.
+    Replication,
+    /// `CLUSTER NODES`.
+    Cluster,
+    /// `PING`: nothing but an answer.
+    Ping,
+    /// `CLUSTER MIGRATESLOTS` (Valkey 9.0): these slots go to this node.
+    MigrateSlots {
+        /// The slots.
+        ranges: Vec<SlotRange>,
+        /// Their owner to be.
+        to: NodeId,
+    },
+    /// `CLUSTER GETSLOTMIGRATIONS` (Valkey 9.0).
+    SlotMigrations,
+    /// `CLUSTER CANCELSLOTMIGRATIONS` (Valkey 9.0): all that this node exports.
+    CancelSlotMigrations,
+    /// `CLUSTER MIGRATION IMPORT` (Redis 8.4): these slots come here.
+    ImportSlots(Vec<SlotRange>),
+    /// `CLUSTER MIGRATION STATUS ALL` (Redis 8.4).
+    ImportStatus,
+    /// `CLUSTER MIGRATION CANCEL ID` (Redis 8.4).
+    CancelImport(String),
+    /// `CLUSTER FAILOVER`, on a replica: its primary stops writes, and hands over once the replica
+    /// has all of them.
+    Failover,
+    /// `CLUSTER FORGET`.
+    Forget(NodeId),
+    /// `CLUSTER REPLICATE`.
+    Replicate(NodeId),
+    /// `CONFIG GET name`.
+    Setting(String),
+    /// `CONFIG SET name value`.
+    SetSetting {
+        /// The setting.
+        name: String,
+        /// Its value; never a secret.
+        value: String,
+    },
+    /// `FUNCTION DUMP` (Redis 7.0).
+    DumpFunctions,
+    /// `FUNCTION RESTORE payload APPEND` (Redis 7.0): libraries that are there already stay.
+    RestoreFunctions(Vec<u8>),
+}
+
+/// The answer to a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeAnswer {
+    /// It was done.
+    Done,
+    /// `MIGRATE` found none of the keys.
+    NoKey,
+    /// A number.
+    Number(u64),
+    /// There is no such thing: the size of a key that is gone, a setting that it does not know.
+    Nothing,
+    /// Keys.
+    Keys(Vec<Key>),
+    /// A text: the value of a setting, the number of a task.
+    Text(String),
+    /// Bytes: the functions.
+    Bytes(Vec<u8>),
+    /// Its part in replication.
+    Replication(Replication),
+    /// What it knows of its cluster.
+    Cluster(Box<ClusterReport>),
+    /// Its atomic migrations, on either end.
+    Migrations(Vec<AtomicMigration>),
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandError {
+    /// The server refused it, in these words, which begin with the server's error code. Nothing
+    /// was done.
+    Refused(String),
+    /// No answer came: it may have been done or not.
+    Lost(Fault),
+}
+
+/// An atomic migration of slots, as one of its ends sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AtomicMigration {
+    /// The number that the server gave it.
+    pub id: String,
+    /// Whether this node gives (`true`) or takes.
+    pub is_export: bool,
+    /// The slots.
+    pub ranges: Vec<SlotRange>,
+    /// Where they come from.
+    pub source: Option<NodeId>,
+    /// Where they go.
+    pub target: Option<NodeId>,
+    /// How far it is.
+    pub state: AtomicState,
+    /// The server's words on it, often empty.
+    pub message: String,
+}
+
+/// How far an atomic migration is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AtomicState {
+    /// It is on its way.
+    Running,
+    /// The target owns the slots.
+    Succeeded,
+    /// The source owns the slots, as before.
+    Failed,
+    /// Somebody called it off; the source owns the slots.
+    Cancelled,
+}
