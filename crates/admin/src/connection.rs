@@ -119,10 +119,23 @@ impl Explain for NodeError {
     }
 }
 
-/// The open connections, one for each server and user. They are kept, because a connection costs
+/// What a connection is for. A server answers what came over one connection in its order, so that
+/// a question behind a long command would wait for it as no client's does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Lane {
+    /// Questions and orders.
+    Talk,
+    /// Commands that move keys.
+    Move,
+}
+
+/// Which connection: to which server, as which user, for what.
+type Key = (NodeAddress, String, Lane);
+
+/// The open connections, one for each server, user and purpose. They are kept, because a connection costs
 /// more than most of what is asked over it.
 pub(crate) struct Connections {
-    open: Mutex<BTreeMap<(NodeAddress, String), MultiplexedConnection>>,
+    open: Mutex<BTreeMap<Key, MultiplexedConnection>>,
     connect_limit: Duration,
     answer_limit: Duration,
 }
@@ -159,8 +172,18 @@ impl Connections {
         address: NodeAddress,
         credentials: Option<&Credentials>,
     ) -> Result<Connection<'_>, NodeError> {
+        self.on(Lane::Talk, address, credentials).await
+    }
+
+    /// A connection to this server for this purpose.
+    pub(crate) async fn on(
+        &self,
+        lane: Lane,
+        address: NodeAddress,
+        credentials: Option<&Credentials>,
+    ) -> Result<Connection<'_>, NodeError> {
         let user = credentials.map_or_else(String::new, |login| login.user.clone());
-        let key = (address, user);
+        let key = (address, user, lane);
         let open = self.lock().get(&key).cloned();
         let inner = match open {
             Some(inner) => inner,
@@ -209,9 +232,7 @@ impl Connections {
             .map_err(fail)
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<(NodeAddress, String), MultiplexedConnection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, MultiplexedConnection>> {
         // The map is whole even where a holder of the lock panicked: each change is one call.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +242,7 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Connection<'a> {
     all: &'a Connections,
-    key: (NodeAddress, String),
+    key: Key,
     inner: MultiplexedConnection,
 }
 
@@ -229,6 +250,12 @@ pub(crate) struct Connection<'a> {
 pub(crate) type Reply = Result<Value, NodeError>;
 
 impl Connection<'_> {
+    /// The same connection, whose answers may take this long.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.inner.set_response_timeout(limit);
+        self
+    }
+
     /// Sends one command and waits for its answer.
     pub(crate) async fn ask(&mut self, words: &[&str]) -> Result<Value, NodeError> {
         let mut replies = self.ask_all(&[words]).await?;

@@ -13,6 +13,7 @@ mod observe;
 mod probe;
 mod promote;
 mod replicas;
+mod send;
 mod serving;
 mod setting;
 mod slots;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::address::NodeAddress;
+use model::command::NodeCommand;
 use model::fault::Fault;
-use model::port::{Answer, Nodes};
+use model::port::{Answer, Nodes, Replies};
 use model::slots::SlotSet;
 use model::spec::Credentials;
 use model::step::{ClusterStep, Member};
@@ -103,6 +105,20 @@ impl Nodes for RedisNodes {
             credentials,
         };
         Box::pin(probe::all(session, primaries))
+    }
+
+    fn send<'a>(
+        &'a self,
+        address: NodeAddress,
+        commands: &'a [NodeCommand],
+        credentials: Option<&'a Credentials>,
+        limit: Duration,
+    ) -> Replies<'a> {
+        let session = Session {
+            connections: &self.connections,
+            credentials,
+        };
+        Box::pin(send::all(session, address, commands, limit))
     }
 
     fn call<'a>(

@@ -24,6 +24,10 @@ use crate::view::{ClusterView, EngineView};
 /// The answer of a port, in the future.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 
+/// The answers to some commands, in the future.
+pub type Replies<'a> =
+    Pin<Box<dyn Future<Output = Vec<Result<NodeAnswer, CommandError>>> + Send + 'a>>;
+
 /// A platform that runs workloads.
 pub trait Engine: Send + Sync {
     /// What it can and cannot do.
@@ -147,7 +151,7 @@ pub trait Nodes: Send + Sync {
         commands: &'a [NodeCommand],
         credentials: Option<&'a Credentials>,
         limit: Duration,
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<NodeAnswer, CommandError>>> + Send + 'a>> {
+    ) -> Replies<'a> {
         let _ = (address, commands, credentials, limit);
         Box::pin(std::future::ready(Vec::new()))
     }

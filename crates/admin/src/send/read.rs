@@ -1,0 +1,243 @@
+//! A server's answer → data. Pure. An answer that no server gives is a problem, never a guess.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the client library's values may grow"
+)]
+
+use model::command::{AtomicMigration, AtomicState, Key, NodeAnswer, NodeCommand};
+use model::ids::{Epoch, NodeId};
+use model::slots::SlotRange;
+use model::view::ClusterReport;
+use redis::Value;
+
+use crate::cluster_nodes;
+use crate::info::Info;
+
+/// What is wrong with an answer.
+type Problem = &'static str;
+
+/// The answer to this command.
+///
+/// # Errors
+/// With what is wrong with it.
+pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, Problem> {
+    match command {
+        NodeCommand::CountKeys(_) => number(&value).map(NodeAnswer::Number),
+        NodeCommand::SizeOf { .. } if value == Value::Nil => Ok(NodeAnswer::Nothing),
+        NodeCommand::SizeOf { .. } => number(&value).map(NodeAnswer::Number),
+        NodeCommand::KeysIn { .. } => keys(value).map(NodeAnswer::Keys),
+        NodeCommand::Migrate { .. } => match text(value)?.as_str() {
+            "NOKEY" => Ok(NodeAnswer::NoKey),
+            _ => Ok(NodeAnswer::Done),
+        },
+        NodeCommand::Replication => Info::new(&text(value)?)
+            .replication()
+            .map(NodeAnswer::Replication)
+            .ok_or("it names no role"),
+        NodeCommand::Cluster => cluster(&text(value)?),
+        NodeCommand::SlotMigrations | NodeCommand::ImportStatus => {
+            migrations(value).map(NodeAnswer::Migrations)
+        }
+        NodeCommand::ImportSlots(_) => text(value).map(NodeAnswer::Text),
+        NodeCommand::Setting(_) => setting(value),
+        NodeCommand::DumpFunctions => match value {
+            Value::BulkString(bytes) => Ok(NodeAnswer::Bytes(bytes)),
+            Value::Nil => Ok(NodeAnswer::Nothing),
+            _ => Err("it is no text"),
+        },
+        NodeCommand::SetImporting { .. }
+        | NodeCommand::SetMigrating { .. }
+        | NodeCommand::SetStable(_)
+        | NodeCommand::SetOwner { .. }
+        | NodeCommand::AddSlots(_)
+        | NodeCommand::DelSlots(_)
+        | NodeCommand::BumpEpoch
+        | NodeCommand::Ping
+        | NodeCommand::MigrateSlots { .. }
+        | NodeCommand::CancelSlotMigrations
+        | NodeCommand::CancelImport(_)
+        | NodeCommand::Failover
+        | NodeCommand::Forget(_)
+        | NodeCommand::Replicate(_)
+        | NodeCommand::SetSetting { .. }
+        | NodeCommand::RestoreFunctions(_) => Ok(NodeAnswer::Done),
+    }
+}
+
+fn text(value: Value) -> Result<String, Problem> {
+    match value {
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),
+        Value::Okay => Ok("OK".to_owned()),
+        _ => Err("it is no text"),
+    }
+}
+
+fn number(value: &Value) -> Result<u64, Problem> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).map_err(|_| "it is below zero"),
+        _ => Err("it is no number"),
+    }
+}
+
+fn list(value: Value) -> Result<Vec<Value>, Problem> {
+    match value {
+        Value::Array(items) | Value::Set(items) => Ok(items),
+        _ => Err("it is no list"),
+    }
+}
+
+fn keys(value: Value) -> Result<Vec<Key>, Problem> {
+    let bytes = |item| match item {
+        Value::BulkString(bytes) => Ok(bytes),
+        _ => Err("it is no list of keys"),
+    };
+    list(value)?.into_iter().map(bytes).collect()
+}
+
+/// The epoch and the state are not in CLUSTER NODES; who needs them observes.
+fn cluster(nodes: &str) -> Result<NodeAnswer, Problem> {
+    let (id, peers) = cluster_nodes::read(nodes).map_err(|_| "a line is none of CLUSTER NODES")?;
+    let epochs = peers.iter().map(|peer| peer.epoch);
+    let current_epoch = epochs.max().unwrap_or(Epoch(0));
+    Ok(NodeAnswer::Cluster(Box::new(ClusterReport {
+        id,
+        serves: false,
+        current_epoch,
+        peers,
+    })))
+}
+
+fn setting(value: Value) -> Result<NodeAnswer, Problem> {
+    let value = match value {
+        Value::Map(pairs) => pairs.into_iter().next().map(|(_, value)| value),
+        other => list(other)?.into_iter().nth(1),
+    };
+    match value {
+        Some(value) => text(value).map(NodeAnswer::Text),
+        None => Ok(NodeAnswer::Nothing),
+    }
+}
+
+/// Jobs of Valkey 9 and tasks of Redis 8.4: a list of maps, which RESP 2 writes as lists.
+fn migrations(value: Value) -> Result<Vec<AtomicMigration>, Problem> {
+    list(value)?.into_iter().map(migration).collect()
+}
+
+fn migration(value: Value) -> Result<AtomicMigration, Problem> {
+    let pairs = pairs(value)?;
+    let field = |names: &[&str]| {
+        let found = pairs
+            .iter()
+            .find(|(name, _)| names.contains(&name.as_str()));
+        found.map(|(_, value)| value.as_str())
+    };
+    let ranges = field(&["slot_ranges", "slots"]).ok_or("a migration has no slots")?;
+    let operation = field(&["operation"]).ok_or("a migration has no operation")?;
+    let state = field(&["state"]).ok_or("a migration has no state")?;
+    Ok(AtomicMigration {
+        id: field(&["name", "id"]).unwrap_or_default().to_owned(),
+        is_export: matches!(operation, "EXPORT" | "migrate"),
+        ranges: read_ranges(ranges).ok_or("a migration's slots cannot be read")?,
+        source: field(&["source_node", "source"]).and_then(NodeId::parse),
+        target: field(&["target_node", "dest"]).and_then(NodeId::parse),
+        state: read_state(state),
+        message: field(&["message", "last_error"])
+            .unwrap_or_default()
+            .to_owned(),
+    })
+}
+
+fn pairs(value: Value) -> Result<Vec<(String, String)>, Problem> {
+    let shown = |value: Value| match value {
+        Value::Int(number) => number.to_string(),
+        other => text(other).unwrap_or_default(),
+    };
+    if let Value::Map(pairs) = value {
+        let pairs = pairs.into_iter();
+        return Ok(pairs
+            .map(|(name, value)| (shown(name), shown(value)))
+            .collect());
+    }
+    let items = list(value)?;
+    let mut pairs = Vec::with_capacity(items.len() / 2);
+    let mut items = items.into_iter();
+    while let (Some(name), Some(value)) = (items.next(), items.next()) {
+        pairs.push((shown(name), shown(value)));
+    }
+    Ok(pairs)
+}
+
+/// `0-100 200-300` (Valkey) or with commas between them (Redis).
+fn read_ranges(text: &str) -> Option<Vec<SlotRange>> {
+    let parts = text.split([' ', ',']).filter(|part| !part.is_empty());
+    parts.map(SlotRange::parse).collect()
+}
+
+/// Every state but the ends is on the way (`slotMigrationJobStateToString`, Valkey 9.1).
+fn read_state(text: &str) -> AtomicState {
+    match text {
+        "success" | "completed" => AtomicState::Succeeded,
+        "failed" => AtomicState::Failed,
+        "cancelled" | "canceled" => AtomicState::Cancelled,
+        _ => AtomicState::Running,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::slots::Slot;
+
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_job_of_valkey_and_a_task_of_redis_are_read_alike() {
+        let valkey = [
+            "name",
+            "j1",
+            "operation",
+            "EXPORT",
+            "slot_ranges",
+            "0-10 12-12",
+        ];
+        let more = ["state", "snapshotting", "message", ""];
+        let redis = ["id", "j1", "slots", "0-10,12", "operation", "migrate"];
+        let rest = ["state", "send-stream", "last_error", ""];
+        for words in [[valkey.as_slice(), &more], [redis.as_slice(), &rest]] {
+            let fields = words.concat().iter().map(|it| bulk(it)).collect();
+            let read = migrations(Value::Array(vec![Value::Array(fields)])).unwrap();
+            assert_eq!(read.len(), 1);
+            assert_eq!(read[0].id, "j1");
+            assert!(read[0].is_export);
+            assert_eq!(read[0].ranges.len(), 2);
+            assert_eq!(read[0].state, AtomicState::Running);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_no_server_gives_is_a_problem() {
+        let count = NodeCommand::CountKeys(Slot::new(1).unwrap());
+        assert_eq!(answer(&count, Value::Int(3)), Ok(NodeAnswer::Number(3)));
+        assert!(answer(&count, Value::Int(-1)).is_err());
+        assert!(answer(&count, bulk("3")).is_err());
+        assert!(answer(&NodeCommand::Cluster, bulk("x")).is_err());
+        assert!(answer(&NodeCommand::SlotMigrations, Value::Okay).is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_is_nothing() {
+        let key = Vec::new();
+        let size = NodeCommand::SizeOf { key, samples: 0 };
+        assert_eq!(answer(&size, Value::Nil), Ok(NodeAnswer::Nothing));
+        let setting = NodeCommand::Setting("x".to_owned());
+        assert_eq!(
+            answer(&setting, Value::Array(vec![])),
+            Ok(NodeAnswer::Nothing)
+        );
+    }
+}

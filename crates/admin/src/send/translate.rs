@@ -1,0 +1,251 @@
+//! A command that is data → the words that a server reads. Pure.
+
+use model::command::NodeCommand;
+use model::slots::SlotRange;
+use model::spec::Credentials;
+use redis::Cmd;
+
+/// The database of every cluster.
+const DATABASE: u32 = 0;
+
+/// The words of a command. `MIGRATE` logs in at its target with our own user.
+pub(super) fn words(command: &NodeCommand, credentials: Option<&Credentials>) -> Cmd {
+    let mut words = Cmd::new();
+    for part in name(command).split(' ') {
+        words.arg(part);
+    }
+    arguments(command, credentials, &mut words);
+    words
+}
+
+/// A command's name and sub-command, without its arguments.
+pub(super) const fn name(command: &NodeCommand) -> &'static str {
+    match command {
+        NodeCommand::SetImporting { .. }
+        | NodeCommand::SetMigrating { .. }
+        | NodeCommand::SetStable(_)
+        | NodeCommand::SetOwner { .. } => "CLUSTER SETSLOT",
+        NodeCommand::AddSlots(_) => "CLUSTER ADDSLOTSRANGE",
+        NodeCommand::DelSlots(_) => "CLUSTER DELSLOTSRANGE",
+        NodeCommand::BumpEpoch => "CLUSTER BUMPEPOCH",
+        NodeCommand::CountKeys(_) => "CLUSTER COUNTKEYSINSLOT",
+        NodeCommand::KeysIn { .. } => "CLUSTER GETKEYSINSLOT",
+        NodeCommand::SizeOf { .. } => "MEMORY USAGE",
+        NodeCommand::Migrate { .. } => "MIGRATE",
+        NodeCommand::Replication => "INFO",
+        NodeCommand::Cluster => "CLUSTER NODES",
+        NodeCommand::Ping => "PING",
+        NodeCommand::MigrateSlots { .. } => "CLUSTER MIGRATESLOTS",
+        NodeCommand::SlotMigrations => "CLUSTER GETSLOTMIGRATIONS",
+        NodeCommand::CancelSlotMigrations => "CLUSTER CANCELSLOTMIGRATIONS",
+        NodeCommand::ImportSlots(_) | NodeCommand::ImportStatus | NodeCommand::CancelImport(_) => {
+            "CLUSTER MIGRATION"
+        }
+        NodeCommand::Failover => "CLUSTER FAILOVER",
+        NodeCommand::Forget(_) => "CLUSTER FORGET",
+        NodeCommand::Replicate(_) => "CLUSTER REPLICATE",
+        NodeCommand::Setting(_) => "CONFIG GET",
+        NodeCommand::SetSetting { .. } => "CONFIG SET",
+        NodeCommand::DumpFunctions => "FUNCTION DUMP",
+        NodeCommand::RestoreFunctions(_) => "FUNCTION RESTORE",
+    }
+}
+
+fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut Cmd) {
+    match command {
+        NodeCommand::SetImporting { slot, from } => {
+            words
+                .arg(slot.number())
+                .arg("IMPORTING")
+                .arg(from.to_string());
+        }
+        NodeCommand::SetMigrating { slot, to } => {
+            words
+                .arg(slot.number())
+                .arg("MIGRATING")
+                .arg(to.to_string());
+        }
+        NodeCommand::SetStable(slot) => {
+            words.arg(slot.number()).arg("STABLE");
+        }
+        NodeCommand::SetOwner { slot, owner } => {
+            words.arg(slot.number()).arg("NODE").arg(owner.to_string());
+        }
+        NodeCommand::AddSlots(slots) | NodeCommand::DelSlots(slots) => ranges(slots, words),
+        NodeCommand::CountKeys(slot) => {
+            words.arg(slot.number());
+        }
+        NodeCommand::KeysIn { slot, count } => {
+            words.arg(slot.number()).arg(*count);
+        }
+        NodeCommand::SizeOf { key, samples } => {
+            words.arg(key.as_slice()).arg("SAMPLES").arg(*samples);
+        }
+        NodeCommand::Migrate { .. } => migrate(command, credentials, words),
+        NodeCommand::Replication => {
+            words.arg("replication");
+        }
+        NodeCommand::MigrateSlots { ranges: slots, to } => {
+            words.arg("SLOTSRANGE");
+            ranges(slots, words);
+            words.arg("NODE").arg(to.to_string());
+        }
+        NodeCommand::ImportSlots(slots) => {
+            words.arg("IMPORT");
+            ranges(slots, words);
+        }
+        NodeCommand::ImportStatus => {
+            words.arg("STATUS").arg("ALL");
+        }
+        NodeCommand::CancelImport(id) => {
+            words.arg("CANCEL").arg("ID").arg(id);
+        }
+        NodeCommand::Forget(node) | NodeCommand::Replicate(node) => {
+            words.arg(node.to_string());
+        }
+        NodeCommand::Setting(name) => {
+            words.arg(name);
+        }
+        NodeCommand::SetSetting { name, value } => {
+            words.arg(name).arg(value);
+        }
+        NodeCommand::RestoreFunctions(payload) => {
+            words.arg(payload.as_slice()).arg("APPEND");
+        }
+        NodeCommand::BumpEpoch
+        | NodeCommand::Cluster
+        | NodeCommand::Ping
+        | NodeCommand::SlotMigrations
+        | NodeCommand::CancelSlotMigrations
+        | NodeCommand::Failover
+        | NodeCommand::DumpFunctions => {}
+    }
+}
+
+/// `MIGRATE host port "" 0 timeout [REPLACE] [AUTH password | AUTH2 user password] KEYS key…`.
+fn migrate(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut Cmd) {
+    let NodeCommand::Migrate {
+        to,
+        keys,
+        timeout,
+        replace,
+    } = command
+    else {
+        return;
+    };
+    let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    words
+        .arg(to.ip.to_string())
+        .arg(to.port)
+        .arg("")
+        .arg(DATABASE);
+    words.arg(timeout);
+    if *replace {
+        words.arg("REPLACE");
+    }
+    match credentials {
+        None => {}
+        // Servers before 6 know no users and take the password alone.
+        Some(login) if login.user == "default" => {
+            words.arg("AUTH").arg(login.password.expose());
+        }
+        Some(login) => {
+            words.arg("AUTH2").arg(&login.user);
+            words.arg(login.password.expose());
+        }
+    }
+    words.arg("KEYS");
+    for key in keys {
+        words.arg(key.as_slice());
+    }
+}
+
+fn ranges(slots: &[SlotRange], words: &mut Cmd) {
+    for range in slots {
+        words.arg(range.first().number()).arg(range.last().number());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::address::NodeAddress;
+    use model::ids::NodeId;
+    use model::secret::Secret;
+    use model::slots::{Slot, even_split};
+    use redis::Arg;
+
+    use super::*;
+
+    const ID: &str = "07c37dfeb235213a872192d90877d0cd55635b91";
+
+    fn line(command: &NodeCommand, credentials: Option<&Credentials>) -> String {
+        let words = words(command, credentials);
+        let words = words.args_iter().map(|word| match word {
+            Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => "?".to_owned(),
+        });
+        words.collect::<Vec<String>>().join(" ")
+    }
+
+    #[test]
+    fn commands_are_written_as_the_manual_names_them() {
+        let id = NodeId::parse(ID).unwrap();
+        let slot = Slot::new(7).unwrap();
+        let check = |command: NodeCommand, expected: &str| {
+            assert_eq!(line(&command, None).replace(ID, "ID"), expected);
+        };
+        check(
+            NodeCommand::SetImporting { slot, from: id },
+            "CLUSTER SETSLOT 7 IMPORTING ID",
+        );
+        check(
+            NodeCommand::SetOwner { slot, owner: id },
+            "CLUSTER SETSLOT 7 NODE ID",
+        );
+        check(
+            NodeCommand::MigrateSlots {
+                ranges: even_split(3),
+                to: id,
+            },
+            "CLUSTER MIGRATESLOTS SLOTSRANGE 0 5460 5461 10922 10923 16383 NODE ID",
+        );
+        check(
+            NodeCommand::CancelImport("x".to_owned()),
+            "CLUSTER MIGRATION CANCEL ID x",
+        );
+        check(NodeCommand::Replication, "INFO replication");
+        check(
+            NodeCommand::SizeOf {
+                key: b"a b".to_vec(),
+                samples: 0,
+            },
+            "MEMORY USAGE a b SAMPLES 0",
+        );
+    }
+
+    #[test]
+    fn keys_move_with_the_login_that_we_have() {
+        let command = NodeCommand::Migrate {
+            to: NodeAddress::parse("127.0.0.1:6379").unwrap(),
+            keys: vec![b"k".to_vec(), Vec::new()],
+            timeout: Duration::from_secs(2),
+            replace: true,
+        };
+        let login = |user: &str| Credentials {
+            user: user.to_owned(),
+            password: Secret::new("pw"),
+        };
+        let head = "MIGRATE 127.0.0.1 6379  0 2000 REPLACE";
+        assert_eq!(line(&command, None), format!("{head} KEYS k "));
+        assert_eq!(
+            line(&command, Some(&login("default"))),
+            format!("{head} AUTH pw KEYS k ")
+        );
+        assert_eq!(
+            line(&command, Some(&login("op"))),
+            format!("{head} AUTH2 op pw KEYS k ")
+        );
+    }
+}
