@@ -2,15 +2,28 @@
 //!
 //! It speaks to servers only through the port `model::port::Nodes`, and knows time only as
 //! `model::port::Clock`, so that the simulation runs this very code. It never decides what should be
-//! true: steps come from a plan.
+//! true: steps come from a plan. It never flushes, resets or takes over.
+
+mod copies;
+mod empty;
+mod error;
+mod forget;
+mod functions;
+mod handover;
+mod moving;
+mod setting;
+mod slots;
+mod talk;
 
 use std::fmt;
 
-use model::fault::{Class, Fault};
+use model::fault::Fault;
 use model::migration::Overseer;
 use model::port::{Clock, Nodes};
 use model::spec::Credentials;
 use model::step::StewardStep;
+
+pub use error::StewardError;
 
 /// What a step is applied with.
 #[derive(Clone, Copy)]
@@ -36,6 +49,30 @@ impl fmt::Debug for Ground<'_> {
 /// # Errors
 /// With what is not true, and why.
 pub async fn apply(ground: Ground<'_>, step: &StewardStep) -> Result<(), Fault> {
-    let _ = (ground, step);
-    Err(Fault::new("SY4099", Class::Failed, "not built yet"))
+    let applied = match step {
+        StewardStep::EnsureMoved { moves, manner } => moving::ensure(ground, moves, manner).await,
+        StewardStep::EnsureStable { node, slots } => {
+            slots::ensure_stable(ground, *node, slots).await
+        }
+        StewardStep::EnsureOwner {
+            node,
+            slots,
+            others,
+        } => slots::ensure_owner(ground, *node, slots, others).await,
+        StewardStep::EnsureHandedOver { promotions } => {
+            handover::ensure_all(ground, promotions).await
+        }
+        StewardStep::EnsureCopies { replica, primary } => {
+            copies::ensure(ground, *replica, *primary).await
+        }
+        StewardStep::EnsureFunctions { source, targets } => {
+            functions::ensure(ground, *source, targets).await
+        }
+        StewardStep::EnsureEmpty { node } => empty::ensure(ground, *node).await,
+        StewardStep::EnsureForgotten { gone, by } => forget::ensure_all(ground, gone, by).await,
+        StewardStep::EnsureSetting { nodes, name, value } => {
+            setting::ensure_all(ground, nodes, name, value).await
+        }
+    };
+    applied.map_err(Fault::from)
 }

@@ -184,7 +184,7 @@ mod tests {
         let words = words(command, credentials);
         let words = words.args_iter().map(|word| match word {
             Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => "?".to_owned(),
+            other => panic!("{other:?}"),
         });
         words.collect::<Vec<String>>().join(" ")
     }
