@@ -9,6 +9,7 @@ pub mod converge;
 pub mod create;
 pub mod failover;
 pub mod layout;
+pub mod moves;
 pub mod policy;
 pub mod ready;
 pub mod stop;
