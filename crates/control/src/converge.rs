@@ -13,7 +13,7 @@ use model::step::{Outcome, Plan, Step};
 use model::view::View;
 use model::workload::{Existing, PlacedFile, Workload};
 use plan::converge::Goal;
-use plan::policy::Policy;
+use plan::policy::{Policy, USUAL_MANNER};
 use template::Discovery;
 
 use crate::approve::{Approver, Question};
@@ -32,6 +32,7 @@ pub(crate) const fn policy(limit: Duration) -> Policy {
         healthy_limit: limit,
         ready_limit: limit,
         elect_planned: true,
+        manner: USUAL_MANNER,
     }
 }
 

@@ -19,6 +19,7 @@ use model::step::{Condition, EngineStep, Phase, Plan, Promotion, Step, Wait};
 use model::view::{Ending, View, WorkloadPhase};
 use model::workload::Workload;
 
+pub(crate) use self::cluster::strangers;
 use crate::policy::Policy;
 use crate::{ready, workloads};
 
@@ -39,7 +40,7 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         phases: Vec::new(),
         findings: observations(goal, view),
     };
-    let strangers = cluster::strangers(goal.instance, view);
+    let strangers = strangers(goal.instance, view);
     if !strangers.is_empty() {
         plan.findings.extend(strangers);
         return plan;

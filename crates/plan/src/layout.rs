@@ -97,12 +97,12 @@ fn place_in_cluster(part: ClusterPart, index: u32) -> Option<(u16, u16)> {
     Some((shard, copy))
 }
 
-fn host(hosts: &[HostView], turn: usize) -> Option<HostName> {
+pub(crate) fn host(hosts: &[HostView], turn: usize) -> Option<HostName> {
     let index = turn.checked_rem(hosts.len())?;
     hosts.get(index).map(|host| host.name.clone())
 }
 
-fn turn_of(service: &Service, index: u32) -> usize {
+pub(crate) fn turn_of(service: &Service, index: u32) -> usize {
     match service.deployment.strategy {
         Strategy::Spread => index as usize,
         Strategy::Pack => 0,

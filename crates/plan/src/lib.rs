@@ -8,9 +8,13 @@ pub mod check;
 pub mod converge;
 pub mod create;
 pub mod failover;
+
+pub mod handover;
 pub mod layout;
 pub mod moves;
 pub mod policy;
 pub mod ready;
+pub mod scale;
+mod shards;
 pub mod stop;
 pub mod workloads;

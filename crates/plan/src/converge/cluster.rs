@@ -19,7 +19,7 @@ use crate::policy::Policy;
 use crate::workloads;
 
 /// Nodes that are not ours where ours should be, or in a cluster with ours. They stop everything.
-pub(super) fn strangers(instance: &Instance, view: &View) -> Vec<Finding> {
+pub(crate) fn strangers(instance: &Instance, view: &View) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, seat, node) in instance.layout.nodes() {
         let Some(cluster) = cluster_at(view, seat) else {

@@ -25,12 +25,13 @@ use model::view::{
 use model::workload::Workload;
 use plan::converge::{Goal, converge};
 use plan::layout::{Site, layout, node_count, wanted};
-use plan::policy::Policy;
+use plan::policy::{Policy, USUAL_MANNER};
 
 pub(crate) const POLICY: Policy = Policy {
     healthy_limit: Duration::from_secs(60),
     ready_limit: Duration::from_secs(60),
     elect_planned: true,
+    manner: USUAL_MANNER,
 };
 
 pub(crate) fn version(software: Software, text: &str) -> ServerVersion {
