@@ -5,6 +5,8 @@
 
 mod cluster;
 mod fence;
+mod leave;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,8 +59,8 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
     plan.phases.extend(cluster.phases);
     plan.findings.extend(cluster.findings);
 
-    let servers = server_addresses(goal.instance);
-    let not_ready = !ready::obstacles(&servers, &view.nodes).is_empty();
+    let servers = staying_servers(goal.instance);
+    let not_ready = !ready::obstacles(&asked(goal.instance, view), &view.nodes).is_empty();
     // What is critical keeps it from ever being ready, so that waiting would be of no use.
     let can_be_ready = plan
         .findings
@@ -122,6 +124,30 @@ pub fn server_addresses(instance: &Instance) -> Vec<NodeAddress> {
         .collect()
 }
 
+/// The servers that are to stay.
+fn staying_servers(instance: &Instance) -> Vec<NodeAddress> {
+    let leaves = |address: &NodeAddress| {
+        let seats = &instance.layout.seats;
+        seats.values().any(|it| it.leaves && it.address == *address)
+    };
+    let mut servers = server_addresses(instance);
+    servers.retain(|address| !leaves(address));
+    servers
+}
+
+/// The servers that stay, and of those that leave the ones that answer: while they are there, the
+/// others know them rightly.
+fn asked(instance: &Instance, view: &View) -> Vec<NodeAddress> {
+    let stay: BTreeSet<NodeAddress> = staying_servers(instance).into_iter().collect();
+    let answers = |address: &NodeAddress| {
+        let report = view.nodes.get(address).and_then(|node| node.report());
+        report.is_some()
+    };
+    let mut asked = server_addresses(instance);
+    asked.retain(|address| stay.contains(address) || answers(address));
+    asked
+}
+
 /// The workloads of one start level: servers run and are healthy, then jobs are done.
 fn add_level(
     plan: &mut Plan,
@@ -139,6 +165,7 @@ fn add_level(
     };
     let servers: Vec<&Workload> = of_level(ServiceKind::Server)
         .filter(|workload| !fence.holds(&workload.name))
+        .filter(|workload| !leave::is_dispensable(goal.instance, view, &workload.name))
         .collect();
     let start: Vec<&Workload> = servers
         .iter()

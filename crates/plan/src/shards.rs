@@ -49,19 +49,28 @@ pub(crate) fn is_running(view: &View, name: &WorkloadName) -> bool {
     })
 }
 
-/// The node of a shard that owns slots, by the highest epoch; where none does, the planned primary.
+/// The node of a shard that owns slots, by the highest epoch. Where none does: a primary that holds
+/// keys or is given some, then one that others copy, and else the planned one.
 pub(crate) fn acting<'a>(layout: &'a Layout, view: &View, shard: ShardIndex) -> Option<Node<'a>> {
     let nodes = layout.shard(shard);
-    let owner = nodes
+    let worth = |node: &Node<'_>| {
+        let myself = myself_of(view, node).filter(|it| it.role == PeerRole::Primary)?;
+        let keys = report_of(view, node).map_or(0, |it| it.keys);
+        let holds = keys > 0 || !myself.open_slots.is_empty();
+        let is_copied = nodes.iter().any(|other| {
+            let role = myself_of(view, other).map(|it| it.role);
+            role == Some(PeerRole::Replica(Some(node.2.id)))
+        });
+        let owns = (!myself.slots.is_empty()).then_some((myself.epoch, node.2.id));
+        (owns.is_some() || holds || is_copied).then_some((owns, holds, is_copied))
+    };
+    let best = nodes
         .iter()
-        .filter_map(|node| {
-            let myself = myself_of(view, node)?;
-            let owns = myself.role == PeerRole::Primary && !myself.slots.is_empty();
-            owns.then_some((myself.epoch, node.2.id))
-        })
-        .max();
-    match owner {
-        Some((_, id)) => nodes.into_iter().find(|node| node.2.id == id),
+        .filter_map(|node| Some((worth(node)?, std::cmp::Reverse(node.2.role), node.2.id)))
+        .max()
+        .map(|(_, _, id)| id);
+    match best {
+        Some(id) => nodes.into_iter().find(|node| node.2.id == id),
         None => nodes.into_iter().next(),
     }
 }

@@ -1,7 +1,8 @@
 //! Decides what the cluster that the steward forms still lacks: slots, acquaintance, replicas.
 //!
-//! It never moves a slot that has an owner, and never gives one away while a node is silent: that
-//! node may be the owner.
+//! It never gives a slot away while a node is silent: that node may be the owner. Slots that have an
+//! owner move only where a change of the instance says so (`slots`), and only then does anybody
+//! leave (`leave`).
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,14 @@ use model::finding::{Finding, Severity};
 use model::ids::{NodeId, ShardIndex};
 use model::instance::{Instance, Layout, PlannedRole, Seat};
 use model::slots::SlotSet;
-use model::step::{ClusterStep, Condition, Member, Phase, Step, Wait};
+use model::step::{ClusterStep, Condition, Member, Phase, Promotion, Step, StewardStep, Wait};
 use model::view::{ClusterReport, EngineView, NodeView, PeerRole, View};
 
-use super::{Goal, is_new};
+use super::{Goal, is_new, leave, slots};
 use crate::create::{self, Method, member};
 use crate::policy::Policy;
-use crate::workloads;
+use crate::shards::Node;
+use crate::{handover, shards, workloads};
 
 /// Nodes that are not ours where ours should be, or in a cluster with ours. They stop everything.
 pub(crate) fn strangers(instance: &Instance, view: &View) -> Vec<Finding> {
@@ -73,8 +75,7 @@ pub(super) struct ClusterPlan {
 pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
     let layout = &goal.instance.layout;
     let mut plan = ClusterPlan::default();
-    let total = layout.nodes().count();
-    if total == 0 {
+    if layout.nodes().next().is_none() {
         return plan;
     }
     if let Some(elections) = first_elections(goal, view).filter(|_| policy.elect_planned) {
@@ -89,13 +90,21 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
         );
         return plan;
     }
-    let answering: Vec<(&Seat, &ClusterReport)> = layout
+    let members: Vec<Node<'_>> = layout
         .nodes()
-        .filter_map(|(_, seat, _)| Some((seat, cluster_at(view, seat)?)))
+        .filter(|(name, _, _)| !leave::is_dispensable(goal.instance, view, name))
+        .collect();
+    let answering: Vec<(&Seat, &ClusterReport)> = members
+        .iter()
+        .filter_map(|(_, seat, _)| Some((*seat, cluster_at(view, seat)?)))
         .collect();
     let is_new = is_new(goal, view);
     let begins_by_meeting = is_new && method(goal, &view.engine) == Method::Meet;
-    if answering.len() < total && !begins_by_meeting {
+    let changes = shards::is_under_way(goal.instance);
+    let is_awaited = |node: &Node<'_>| {
+        cluster_at(view, node.1).is_none() && !(changes && leave::is_blank(view, node))
+    };
+    if members.iter().any(is_awaited) && !begins_by_meeting {
         // Those that are still to start may know more than we do; the next plan will see.
         return plan;
     }
@@ -116,7 +125,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
     }
     let has_new_owners = !slots.is_empty();
     push(&mut plan.phases, "every slot has an owner", slots);
-    let mut together = meeting(goal, &answering);
+    let mut together = meeting(&members, view);
     together.extend(replicas(goal, view));
     push(
         &mut plan.phases,
@@ -130,7 +139,39 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
             serving(layout, policy),
         );
     }
+    if !is_new && unowned.is_empty() {
+        change(&mut plan, goal.instance, view, policy);
+    }
     plan
+}
+
+/// What a change of the instance asks for beyond what every cluster has: primaries that leave hand
+/// over, slots move, and whoever leaves goes. Slots that were left half-way are settled in any case.
+fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Policy) {
+    let layout = &instance.layout;
+    push(
+        &mut plan.phases,
+        "those that leave are no primaries of shards that stay",
+        handed_over(handover::of_those_that_leave(layout, view)),
+    );
+    plan.phases.extend(slots::phases(layout, view, policy));
+    if !shards::is_under_way(instance) {
+        return;
+    }
+    plan.findings.extend(leave::findings(instance, view));
+    plan.phases.extend(leave::phases(instance, view));
+    push(
+        &mut plan.phases,
+        "no host holds a majority of the primaries",
+        handed_over(handover::relief(instance, view)),
+    );
+}
+
+fn handed_over(promotions: Vec<Promotion>) -> Vec<Step> {
+    if promotions.is_empty() {
+        return Vec::new();
+    }
+    vec![Step::Steward(StewardStep::EnsureHandedOver { promotions })]
 }
 
 /// New primaries serve at once, while everybody hears of the new replicas.
@@ -244,50 +285,29 @@ fn missing_slots(goal: Goal<'_>, view: &View, unclaimed: &SlotSet) -> Vec<Step> 
     steps
 }
 
-/// The node of a shard that owns slots; where none does, the planned primary.
+/// Who acts as a shard's primary, as a member.
 fn acting_primary(layout: &Layout, view: &View, shard: ShardIndex) -> Option<Member> {
-    let nodes = layout.shard(shard);
-    let owns = |seat: &Seat| {
-        cluster_at(view, seat)
-            .and_then(ClusterReport::myself)
-            .filter(|it| it.role == PeerRole::Primary && !it.slots.is_empty())
-            .map(|it| it.epoch)
-    };
-    let owner = nodes
-        .iter()
-        .filter_map(|(_, seat, node)| Some((owns(seat)?, node.id, seat.address)))
-        .max();
-    let (id, address) = match owner {
-        Some((_, id, address)) => (id, address),
-        None => nodes
-            .first()
-            .map(|(_, seat, node)| (node.id, seat.address))?,
-    };
-    Some(member(id, address))
+    shards::acting(layout, view, shard).map(|node| shards::member(&node))
 }
 
 /// All nodes meet where one of them does not know another.
-fn meeting(goal: Goal<'_>, answering: &[(&Seat, &ClusterReport)]) -> Vec<Step> {
-    let members: Vec<Member> = goal
-        .instance
-        .layout
-        .nodes()
-        .map(|(_, seat, node)| member(node.id, seat.address))
-        .collect();
-    let knows_all = |cluster: &ClusterReport| {
-        members
-            .iter()
-            .all(|it| cluster.peer(it.id).is_some_and(|peer| !peer.in_handshake))
+fn meeting(members: &[Node<'_>], view: &View) -> Vec<Step> {
+    let knows_all = |node: &Node<'_>| {
+        cluster_at(view, node.1).is_some_and(|cluster| {
+            members
+                .iter()
+                .all(|it| cluster.peer(it.2.id).is_some_and(|peer| !peer.in_handshake))
+        })
     };
-    let complete =
-        answering.len() == members.len() && answering.iter().all(|(_, cluster)| knows_all(cluster));
-    if complete {
+    if members.iter().all(knows_all) {
         return Vec::new();
     }
-    vec![Step::Cluster(ClusterStep::EnsureMet { members })]
+    vec![Step::Cluster(ClusterStep::EnsureMet {
+        members: members.iter().map(shards::member).collect(),
+    })]
 }
 
-/// Nodes that should copy their shard's primary and do not.
+/// Nodes that should copy their shard's primary and do not. Those that leave need not begin to.
 fn replicas(goal: Goal<'_>, view: &View) -> Vec<Step> {
     let layout = &goal.instance.layout;
     let mut wanted: BTreeMap<Member, Vec<Member>> = BTreeMap::new();
@@ -299,7 +319,7 @@ fn replicas(goal: Goal<'_>, view: &View) -> Vec<Step> {
             let copies = cluster_at(view, seat)
                 .and_then(ClusterReport::myself)
                 .is_some_and(|it| it.role == PeerRole::Replica(Some(primary.id)));
-            if node.id != primary.id && !copies {
+            if node.id != primary.id && !copies && !seat.leaves {
                 let replicas = wanted.entry(primary).or_default();
                 replicas.push(member(node.id, seat.address));
             }

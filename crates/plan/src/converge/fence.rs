@@ -11,12 +11,14 @@ use model::fault::Code;
 use model::finding::{Finding, Severity};
 use model::ids::{Epoch, NodeId, ShardIndex, WorkloadName};
 use model::instance::{Instance, NodeSeat, Seat};
+use model::slots::SlotSet;
 use model::step::{ClusterStep, EngineStep, Member, Phase, Promotion, Step};
-use model::view::{NodeView, PeerRole, View, WorkloadPhase};
+use model::view::{ClusterReport, NodeView, PeerRole, View, WorkloadPhase};
 
 use super::{Goal, healthy};
 use crate::create::member;
 use crate::policy::Policy;
+use crate::shards;
 use crate::workloads::is_new;
 
 /// Which nodes must not start yet.
@@ -94,7 +96,11 @@ pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
             .collect();
         if gone.len() == nodes.len() {
             for name in gone {
-                fence.hold(name, None, lost(name, shard));
+                match beginning(instance, view, &nodes) {
+                    Beginning::Right => {}
+                    Beginning::Undecided => fence.hold(name, None, unknown(name, shard)),
+                    Beginning::Wrong => fence.hold(name, None, lost(name, shard)),
+                }
             }
             continue;
         }
@@ -134,6 +140,40 @@ pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
 }
 
 type Nodes<'a> = [(&'a WorkloadName, &'a Seat, NodeSeat)];
+
+/// Whether a shard of which nothing is left may begin empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Beginning {
+    /// Others own every slot: it is a newcomer.
+    Right,
+    /// It may be a newcomer, and nobody is there to tell.
+    Undecided,
+    /// Slots are gone with it.
+    Wrong,
+}
+
+fn beginning(instance: &Instance, view: &View, nodes: &Nodes<'_>) -> Beginning {
+    if !shards::is_under_way(instance) {
+        return Beginning::Wrong;
+    }
+    let own_words = view
+        .nodes
+        .values()
+        .filter_map(NodeView::cluster)
+        .filter(|cluster| !is_among(nodes, cluster.id))
+        .filter_map(ClusterReport::myself);
+    let owned = own_words.fold(SlotSet::empty(), |owned, myself| {
+        owned.union(&SlotSet::of(&myself.slots))
+    });
+    let is_named = claims(view).any(|(_, id)| is_among(nodes, id));
+    if is_named {
+        Beginning::Wrong
+    } else if owned == SlotSet::all() {
+        Beginning::Right
+    } else {
+        Beginning::Undecided
+    }
+}
 
 fn is_among(nodes: &Nodes<'_>, id: NodeId) -> bool {
     nodes.iter().any(|(_, _, node)| node.id == id)

@@ -1,0 +1,280 @@
+//! Decides which slots move to whom, so that each shard owns what it is to own, and what becomes of
+//! slots that are found half-way.
+//!
+//! A half-moved slot goes on to where it was going, whoever began it: keys may be at either end, and
+//! only a move brings them together. From there it goes to where it belongs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ids::{NodeId, ShardIndex};
+use model::instance::Layout;
+use model::migration::SlotMove;
+use model::slots::{Slot, SlotSet};
+use model::step::{Member, Phase, Step, StewardStep};
+use model::view::{OpenDirection, View};
+
+use super::counted;
+use crate::handover::of_those_that_leave;
+use crate::policy::Policy;
+use crate::scale::leaves;
+use crate::shards::{acting, member, myself_of, owners, report_of};
+
+/// Who acts for each shard once those that leave have handed over.
+pub(super) fn primaries(layout: &Layout, view: &View) -> BTreeMap<ShardIndex, Member> {
+    let promotions = of_those_that_leave(layout, view);
+    let after = |primary: Member| {
+        let heir = promotions.iter().find(|it| it.instead_of == primary);
+        heir.map_or(primary, |it| it.node)
+    };
+    layout
+        .shards()
+        .into_iter()
+        .filter_map(|shard| Some((shard, after(member(&acting(layout, view, shard)?)))))
+        .collect()
+}
+
+/// The phases that bring each slot to where it belongs.
+pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase> {
+    let primaries = primaries(layout, view);
+    let half = HalfMoved::of(layout, view, &primaries);
+    let mut phases = Vec::new();
+    if !half.closed.is_empty() {
+        phases.push(Phase {
+            title: "no slot is open that is not on its way".to_owned(),
+            steps: half.closed.iter().map(stable).collect(),
+        });
+    }
+    let (onward, moves) = half.split(layout, view, &primaries);
+    if !onward.is_empty() {
+        phases.push(moving("what was half-way has arrived", onward, policy));
+    }
+    let drained = drained(layout, &moves, view);
+    if !drained.is_empty() {
+        phases.push(Phase {
+            title: "those that give everything stay primaries until they go".to_owned(),
+            steps: vec![Step::Steward(StewardStep::EnsureSetting {
+                nodes: drained,
+                name: "cluster-allow-replica-migration".to_owned(),
+                value: "no".to_owned(),
+            })],
+        });
+    }
+    phases.extend(functions(layout, view, &moves));
+    let (first, then) = in_turn(layout, view, &primaries, moves);
+    for moves in [first, then] {
+        if !moves.is_empty() {
+            let slots = moves.iter().map(|each| each.slots.len()).sum();
+            let title = format!("{} where they belong", counted(slots, "slot"));
+            phases.push(moving(&title, moves, policy));
+        }
+    }
+    phases
+}
+
+fn moving(title: &str, moves: Vec<SlotMove>, policy: Policy) -> Phase {
+    Phase {
+        title: title.to_owned(),
+        steps: vec![Step::Steward(StewardStep::EnsureMoved {
+            moves,
+            manner: policy.manner,
+        })],
+    }
+}
+
+fn stable((node, slots): (&Member, &SlotSet)) -> Step {
+    Step::Steward(StewardStep::EnsureStable {
+        node: *node,
+        slots: slots.clone(),
+    })
+}
+
+/// Slots that are open somewhere.
+#[derive(Debug, Default)]
+struct HalfMoved {
+    /// From whom to whom each of them was going.
+    onward: BTreeMap<(ShardIndex, ShardIndex), SlotSet>,
+    /// Slots that are open at a node for which that means nothing: it owns what it imports, or gives
+    /// what it does not own.
+    closed: BTreeMap<Member, SlotSet>,
+}
+
+impl HalfMoved {
+    fn of(layout: &Layout, view: &View, primaries: &BTreeMap<ShardIndex, Member>) -> Self {
+        let owners = owners(layout, view);
+        let shards: BTreeMap<NodeId, ShardIndex> = layout
+            .nodes()
+            .map(|(_, _, node)| (node.id, node.shard))
+            .collect();
+        let owner_of = |slot: Slot| {
+            let mut all = owners.iter();
+            all.find(|(_, slots)| slots.contains(slot))
+                .and_then(|(id, _)| shards.get(id).copied())
+        };
+        let mut half = Self::default();
+        let mut taken = SlotSet::empty();
+        for node in layout.nodes() {
+            let open = myself_of(view, &node).map_or(&[][..], |it| it.open_slots.as_slice());
+            for it in open {
+                let owner = owner_of(it.slot);
+                let here = node.2.shard;
+                let way = match it.direction {
+                    OpenDirection::To(other) => shards
+                        .get(&other)
+                        .filter(|there| owner == Some(here) && **there != here)
+                        .map(|there| (here, *there)),
+                    OpenDirection::From(_) => owner
+                        .filter(|owner| *owner != here)
+                        .map(|owner| (owner, here)),
+                };
+                let is_acting = primaries.get(&here).is_some_and(|it| it.id == node.2.id);
+                match way.filter(|_| is_acting || node.1.leaves) {
+                    // Of two ways the first is gone to its end; the next plan sees the other.
+                    Some(way) if !taken.contains(it.slot) => {
+                        taken.insert(it.slot);
+                        let slots = half.onward.entry(way).or_insert_with(SlotSet::empty);
+                        slots.insert(it.slot);
+                    }
+                    Some(_) => {}
+                    None => {
+                        let slots = half.closed.entry(member(&node));
+                        slots.or_insert_with(SlotSet::empty).insert(it.slot);
+                    }
+                }
+            }
+        }
+        half
+    }
+
+    /// What has to arrive somewhere first, and all other moves. A slot that was going where it
+    /// belongs is simply moved there.
+    fn split(
+        self,
+        layout: &Layout,
+        view: &View,
+        primaries: &BTreeMap<ShardIndex, Member>,
+    ) -> (Vec<SlotMove>, Vec<SlotMove>) {
+        let mut by_pair = wanted(layout, view);
+        let mut onward = Vec::new();
+        for ((from, to), slots) in self.onward {
+            let belongs = layout
+                .owners
+                .get(&to)
+                .map_or_else(SlotSet::empty, |owned| owned.intersection(&slots));
+            let elsewhere = slots.difference(&belongs);
+            for ((source, target), moved) in &mut by_pair {
+                // From the far end it goes on with the next plan, which knows what came of this one.
+                if (*source, *target) != (from, to) {
+                    *moved = moved.difference(&slots);
+                }
+            }
+            if !elsewhere.is_empty() {
+                onward.extend(slot_move(primaries, from, to, elsewhere));
+            }
+        }
+        let moves = by_pair
+            .into_iter()
+            .filter(|(_, slots)| !slots.is_empty())
+            .filter_map(|((from, to), slots)| slot_move(primaries, from, to, slots))
+            .collect();
+        (onward, moves)
+    }
+}
+
+fn slot_move(
+    primaries: &BTreeMap<ShardIndex, Member>,
+    from: ShardIndex,
+    to: ShardIndex,
+    slots: SlotSet,
+) -> Option<SlotMove> {
+    Some(SlotMove {
+        source: *primaries.get(&from)?,
+        target: *primaries.get(&to)?,
+        slots,
+    })
+}
+
+/// The slots that are not where the layout wants them, by the shards that have and want them.
+fn wanted(layout: &Layout, view: &View) -> BTreeMap<(ShardIndex, ShardIndex), SlotSet> {
+    let owned = crate::shards::owned(layout, view);
+    let mut wanted = BTreeMap::new();
+    for (to, intended) in &layout.owners {
+        for (from, slots) in owned.iter().filter(|(from, _)| *from != to) {
+            let moved = slots.intersection(intended);
+            if !moved.is_empty() {
+                wanted.insert((*from, *to), moved);
+            }
+        }
+    }
+    wanted
+}
+
+/// The nodes of shards that leave and still give slots. With replica migration allowed, a primary
+/// that gives its last slot away, and its replicas with it, turn into replicas of whoever got it
+/// (`clusterUpdateSlotsConfigWith`, Redis 7.0). They are stopped afterwards, so that nothing has to
+/// be put back.
+fn drained(layout: &Layout, moves: &[SlotMove], view: &View) -> Vec<Member> {
+    let sources: BTreeSet<NodeId> = moves.iter().map(|each| each.source.id).collect();
+    let gives = |shard: ShardIndex| {
+        let nodes = layout.shard(shard);
+        nodes.iter().any(|node| sources.contains(&node.2.id))
+    };
+    layout
+        .nodes()
+        .filter(|node| leaves(layout, node.2.shard) && gives(node.2.shard))
+        .filter(|node| report_of(view, node).is_some())
+        .map(|node| member(&node))
+        .collect()
+}
+
+/// A primary that never owned a slot has no functions yet; a client would find them missing.
+fn functions(layout: &Layout, view: &View, moves: &[SlotMove]) -> Option<Phase> {
+    let owners = owners(layout, view);
+    let targets: BTreeSet<Member> = moves
+        .iter()
+        .map(|each| each.target)
+        .filter(|target| owners.get(&target.id).is_none_or(SlotSet::is_empty))
+        .filter(|target| !is_heir(layout, view, *target))
+        .collect();
+    let source = moves.iter().map(|each| each.source).min()?;
+    (!targets.is_empty()).then(|| Phase {
+        title: "the functions are where slots go".to_owned(),
+        steps: vec![Step::Steward(StewardStep::EnsureFunctions {
+            source,
+            targets: targets.into_iter().collect(),
+        })],
+    })
+}
+
+/// Whether it takes over from a primary that has them, and has them as its replica.
+fn is_heir(layout: &Layout, view: &View, member: Member) -> bool {
+    let mut promotions = of_those_that_leave(layout, view).into_iter();
+    promotions.any(|it| it.node == member)
+}
+
+/// A shard that stays must never be without any slot: where it gives all that it has, what it gets
+/// comes first.
+fn in_turn(
+    layout: &Layout,
+    view: &View,
+    primaries: &BTreeMap<ShardIndex, Member>,
+    moves: Vec<SlotMove>,
+) -> (Vec<SlotMove>, Vec<SlotMove>) {
+    let owned = crate::shards::owned(layout, view);
+    let emptied: BTreeSet<Member> = layout
+        .owners
+        .iter()
+        .filter(|(shard, intended)| {
+            let has = owned
+                .get(shard)
+                .is_some_and(|slots| !slots.is_empty() && slots.intersection(intended).is_empty());
+            has && !intended.is_empty()
+        })
+        .filter_map(|(shard, _)| primaries.get(shard).copied())
+        .collect();
+    if emptied.is_empty() {
+        return (moves, Vec::new());
+    }
+    moves
+        .into_iter()
+        .partition(|each| emptied.contains(&each.target))
+}
