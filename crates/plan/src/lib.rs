@@ -9,6 +9,7 @@ pub mod converge;
 pub mod create;
 pub mod failover;
 
+pub mod fix;
 pub mod handover;
 pub mod layout;
 pub mod moves;

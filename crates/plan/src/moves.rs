@@ -169,7 +169,9 @@ fn quotas(total: u64, weights: &[u64], has: &[u64]) -> Vec<u64> {
         .collect();
     let dealt: u64 = parts.iter().sum();
     let left = usize::try_from(total - dealt).unwrap_or(usize::MAX);
-    let mut order: Vec<usize> = (0..parts.len()).filter(|it| exact[*it] % all > 0).collect();
+    let mut order: Vec<usize> = (0..parts.len())
+        .filter(|it| !exact[*it].is_multiple_of(all))
+        .collect();
     order.sort_by_key(|it| {
         let keeps = has[*it] > parts[*it];
         (!keeps, std::cmp::Reverse(exact[*it] % all), *it)

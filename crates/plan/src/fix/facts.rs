@@ -1,0 +1,287 @@
+//! Gathers what is known of each slot: who says that it owns it, where it is open, where its keys
+//! are, and whether somebody who does not answer may have some.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::address::NodeAddress;
+use model::ids::{Epoch, NodeId};
+use model::slots::{SLOT_COUNT, Slot, SlotRange, SlotSet};
+use model::step::Member;
+use model::view::{ClusterReport, ClusterView, NodeView, OpenDirection, Peer, PeerRole};
+
+use super::Held;
+
+/// A node that does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Lost {
+    /// One that owns the slot by the word of others.
+    Owner(NodeId),
+    /// One at the other end of an open slot.
+    OtherEnd(NodeId),
+    /// Nobody knows who owned it, and this many do not answer.
+    Anybody(usize),
+}
+
+impl Lost {
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Owner(id) | Self::OtherEnd(id) => id.short(),
+            Self::Anybody(1) => "a node".to_owned(),
+            Self::Anybody(count) => format!("one of {count} nodes"),
+        }
+    }
+}
+
+/// What is known of one slot.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Facts {
+    /// The primaries that say they own it, the latest claim first.
+    pub(super) owners: Vec<Member>,
+    /// Where it is leaving, and for whom.
+    pub(super) migrating: Vec<(Member, NodeId)>,
+    /// Where it is coming in.
+    pub(super) importing: Vec<Member>,
+    /// Primaries that hold keys of it.
+    pub(super) holders: Vec<Member>,
+    /// How many keys each of them holds.
+    pub(super) keys: BTreeMap<NodeId, u64>,
+    /// Those it is leaving for that do not answer: keys may be there. Where it comes from does not
+    /// matter: what was there, its owner has.
+    pub(super) silent_ends: BTreeSet<NodeId>,
+    /// Who owns it by the word of others, where that one does not answer, and with which epoch the
+    /// claim outranks the owners that do.
+    pub(super) silent_owner: Option<SilentOwner>,
+    /// How many nodes do not answer at all.
+    pub(super) silent: usize,
+}
+
+/// An owner that does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SilentOwner {
+    pub(super) id: NodeId,
+    /// Whether its claim is later than that of every owner that answers.
+    pub(super) is_latest: bool,
+    /// A node that answers and copies it.
+    pub(super) replica: Option<Member>,
+}
+
+/// A cluster as its nodes describe it.
+#[derive(Debug)]
+pub(super) struct Cluster<'a> {
+    witnesses: Vec<(Member, &'a ClusterReport)>,
+    silent: Vec<(NodeAddress, String)>,
+    held: &'a Held,
+    /// By slot, of those that do not answer: the latest claim, by the word of others.
+    claims_of_silent: Vec<Option<(Epoch, NodeId)>>,
+    /// By slot, of those that answer: their own word.
+    own_claims: Vec<Vec<(Epoch, Member)>>,
+    open: BTreeMap<Slot, Vec<(Member, OpenDirection)>>,
+    replicas: BTreeMap<NodeId, Member>,
+    holders: BTreeMap<Slot, Vec<(Member, u64)>>,
+}
+
+impl<'a> Cluster<'a> {
+    pub(super) fn of(nodes: &[NodeAddress], view: &'a ClusterView, held: &'a Held) -> Self {
+        let witnesses: Vec<(Member, &ClusterReport)> = view
+            .iter()
+            .filter_map(|(address, node)| {
+                let cluster = node.cluster()?;
+                let (id, address) = (cluster.id, *address);
+                Some((Member { id, address }, cluster))
+            })
+            .collect();
+        let mut cluster = Self {
+            silent: silent(nodes, view),
+            claims_of_silent: vec![None; usize::from(SLOT_COUNT)],
+            own_claims: vec![Vec::new(); usize::from(SLOT_COUNT)],
+            open: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            witnesses,
+            held,
+        };
+        cluster.read();
+        cluster
+    }
+
+    fn read(&mut self) {
+        let ids: BTreeSet<NodeId> = self.witnesses.iter().map(|(member, _)| member.id).collect();
+        let primaries: BTreeMap<NodeId, Member> =
+            self.primaries().map(|member| (member.id, member)).collect();
+        for (member, cluster) in self.witnesses.clone() {
+            for peer in cluster.peers.iter().filter(|it| !it.in_handshake) {
+                if peer.id == member.id {
+                    self.read_own(member, peer);
+                } else if !ids.contains(&peer.id) {
+                    self.read_silent(peer);
+                }
+            }
+        }
+        for claims in &mut self.own_claims {
+            claims.sort_by_key(|(epoch, member)| std::cmp::Reverse((*epoch, member.id)));
+        }
+        for ((id, slot), keys) in self.held {
+            // What a replica holds its primary does.
+            if let Some(member) = primaries.get(id).filter(|_| *keys > 0) {
+                let holders = self.holders.entry(*slot).or_default();
+                holders.push((*member, *keys));
+            }
+        }
+    }
+
+    fn read_own(&mut self, member: Member, myself: &Peer) {
+        match myself.role {
+            PeerRole::Primary => {
+                for slot in numbers(&myself.slots) {
+                    self.own_claims[slot].push((myself.epoch, member));
+                }
+                for open in &myself.open_slots {
+                    let at = self.open.entry(open.slot).or_default();
+                    at.push((member, open.direction));
+                }
+            }
+            PeerRole::Replica(Some(primary)) => {
+                self.replicas.entry(primary).or_insert(member);
+            }
+            PeerRole::Replica(None) => {}
+        }
+    }
+
+    fn read_silent(&mut self, peer: &Peer) {
+        for slot in numbers(&peer.slots) {
+            let claim = &mut self.claims_of_silent[slot];
+            *claim = (*claim).max(Some((peer.epoch, peer.id)));
+        }
+    }
+
+    pub(super) fn facts(&self, slot: Slot) -> Facts {
+        let number = usize::from(slot.number());
+        let mut facts = Facts {
+            owners: self.own_claims[number].iter().map(|(_, it)| *it).collect(),
+            silent: self.silent.len().max(self.unknown_silent()),
+            ..Facts::default()
+        };
+        let answers = |id: &NodeId| self.witnesses.iter().any(|(member, _)| member.id == *id);
+        for (member, direction) in self.open.get(&slot).into_iter().flatten() {
+            match direction {
+                OpenDirection::To(other) => {
+                    facts.migrating.push((*member, *other));
+                    if !answers(other) {
+                        facts.silent_ends.insert(*other);
+                    }
+                }
+                OpenDirection::From(_) => facts.importing.push(*member),
+            }
+        }
+        for (member, keys) in self.holders.get(&slot).into_iter().flatten() {
+            facts.holders.push(*member);
+            facts.keys.insert(member.id, *keys);
+        }
+        facts.silent_owner = self.claims_of_silent[number].map(|(epoch, id)| SilentOwner {
+            id,
+            is_latest: self.own_claims[number].iter().all(|(own, _)| *own < epoch),
+            replica: self.replicas.get(&id).copied(),
+        });
+        facts
+    }
+
+    /// Nodes that others know and that were not even asked.
+    fn unknown_silent(&self) -> usize {
+        let ids: BTreeSet<NodeId> = self
+            .witnesses
+            .iter()
+            .flat_map(|(_, cluster)| cluster.peers.iter())
+            .filter(|peer| !peer.in_handshake && peer.role == PeerRole::Primary)
+            .map(|peer| peer.id)
+            .collect();
+        let answering = |id: &&NodeId| self.witnesses.iter().any(|(it, _)| it.id == **id);
+        ids.iter().filter(|id| !answering(id)).count()
+    }
+
+    pub(super) fn in_question(&self) -> SlotSet {
+        let mut slots = SlotSet::empty();
+        for slot in SlotSet::all().iter() {
+            let owners = &self.own_claims[usize::from(slot.number())];
+            if owners.len() != 1 || self.open.contains_key(&slot) {
+                slots.insert(slot);
+            }
+        }
+        slots
+    }
+
+    /// The primaries that answer.
+    pub(super) fn primaries(&self) -> impl Iterator<Item = Member> + '_ {
+        let is_primary = |cluster: &ClusterReport| {
+            let role = cluster.myself().map(|it| it.role);
+            role == Some(PeerRole::Primary)
+        };
+        self.witnesses
+            .iter()
+            .filter(move |(_, cluster)| is_primary(cluster))
+            .map(|(member, _)| *member)
+    }
+
+    /// The primaries that say they own slots, and with which epoch.
+    pub(super) fn claims(&self) -> impl Iterator<Item = (Member, Epoch, SlotSet)> + '_ {
+        self.witnesses.iter().filter_map(|(member, cluster)| {
+            let myself = cluster.myself()?;
+            let owns = myself.role == PeerRole::Primary && !myself.slots.is_empty();
+            owns.then(|| (*member, myself.epoch, SlotSet::of(&myself.slots)))
+        })
+    }
+
+    pub(super) fn slots_of(&self, id: NodeId) -> SlotSet {
+        let claim = self.claims().find(|(member, _, _)| member.id == id);
+        claim.map_or_else(SlotSet::empty, |(_, _, slots)| slots)
+    }
+
+    pub(super) fn silent(&self) -> impl Iterator<Item = (NodeAddress, &str)> {
+        self.silent
+            .iter()
+            .map(|(node, reason)| (*node, reason.as_str()))
+    }
+
+    /// Slots that nobody has anything of, to the primaries with the fewest slots, range by range.
+    pub(super) fn share_out(&self, slots: &SlotSet) -> BTreeMap<Member, SlotSet> {
+        let mut counts: BTreeMap<Member, usize> = self
+            .primaries()
+            .map(|member| (member, self.slots_of(member.id).len()))
+            .collect();
+        let mut shares: BTreeMap<Member, SlotSet> = BTreeMap::new();
+        for range in slots.ranges() {
+            let fewest = counts
+                .iter()
+                .min_by_key(|(member, count)| (**count, **member));
+            let Some(member) = fewest.map(|(member, _)| *member) else {
+                break;
+            };
+            *counts.entry(member).or_default() += usize::from(range.len());
+            let share = shares.entry(member).or_insert_with(SlotSet::empty);
+            share.insert_range(range);
+        }
+        shares
+    }
+}
+
+fn silent(nodes: &[NodeAddress], view: &ClusterView) -> Vec<(NodeAddress, String)> {
+    let asked: BTreeSet<NodeAddress> = nodes.iter().chain(view.keys()).copied().collect();
+    asked
+        .into_iter()
+        .filter_map(|address| {
+            let reason = match view.get(&address) {
+                Some(NodeView::Answering(_)) => return None,
+                Some(NodeView::Silent { reason }) => reason.clone(),
+                Some(NodeView::Refusing { reason }) => format!("it does not let us in: {reason}"),
+                Some(NodeView::Loading) => "it is loading its data".to_owned(),
+                None => "it was not asked".to_owned(),
+            };
+            Some((address, reason))
+        })
+        .collect()
+}
+
+fn numbers(ranges: &[SlotRange]) -> impl Iterator<Item = usize> + '_ {
+    ranges
+        .iter()
+        .flat_map(|it| usize::from(it.first().number())..=usize::from(it.last().number()))
+}
