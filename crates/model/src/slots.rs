@@ -209,6 +209,13 @@ impl SlotSet {
         self.combine(other, |left, right| left & right)
     }
 
+    /// Whether the two have no slot in common.
+    #[must_use]
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        let mut words = self.0.iter().zip(other.0.iter());
+        words.all(|(left, right)| left & right == 0)
+    }
+
     /// The slots of this set that the other lacks.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
@@ -225,9 +232,13 @@ impl SlotSet {
 
     /// The slots, lowest first.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0..SLOT_COUNT)
-            .map(Slot)
-            .filter(|slot| self.contains(*slot))
+        (0_u16..).zip(self.0.iter()).flat_map(|(index, &word)| {
+            // Each step takes away the lowest bit that is left.
+            let rests = std::iter::successors(Some(word), |&rest| Some(rest & rest.wrapping_sub(1)));
+            rests
+                .take_while(|&rest| rest != 0)
+                .filter_map(move |rest| Some(Slot(index * 64 + u16::try_from(rest.trailing_zeros()).ok()?)))
+        })
     }
 
     /// The fewest ranges that hold these slots, lowest first.

@@ -26,6 +26,8 @@ pub(crate) struct Header {
     pub(crate) epoch: Epoch,
     pub(crate) slots: SharedSlots,
     pub(crate) offset: u64,
+    /// The offset at which a primary has stopped writes for a handover, while it has.
+    pub(crate) paused_at: Option<u64>,
 }
 
 /// What is said.
@@ -49,6 +51,10 @@ pub(crate) enum Message {
     VoteWanted { forced: bool },
     /// You have my vote.
     Vote,
+    /// You are my primary: stop writes, and let me take over.
+    HandoverWanted,
+    /// I was told to forget this node.
+    Forgotten(NodeId),
 }
 
 /// What a sender says of a third node.
@@ -70,4 +76,7 @@ pub(crate) enum Effect {
     Send { link: u64, letter: Letter },
     /// A letter back over the link on which another one came.
     Answer(Letter),
+    /// A key was deleted without anybody's command; whether replicas hear of it depends on the
+    /// version.
+    Deleted(u32),
 }

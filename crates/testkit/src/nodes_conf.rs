@@ -4,10 +4,12 @@
 //! A line that a server would not take makes the whole file unreadable: a real server then ends
 //! with "corrupted cluster config file".
 
+use std::collections::BTreeMap;
+
 use model::address::NodeAddress;
 use model::ids::{Epoch, NodeId};
 use model::slots::{Slot, SlotRange, SlotSet};
-use model::view::{PeerRole, StoredIdentity};
+use model::view::{OpenDirection, PeerRole, StoredIdentity};
 
 use crate::slot_table::SharedSlots;
 
@@ -18,6 +20,8 @@ pub(crate) struct NodesConf {
     pub(crate) others: Vec<Entry>,
     pub(crate) current_epoch: Epoch,
     pub(crate) last_vote_epoch: Epoch,
+    /// The slots that the node has open.
+    pub(crate) open: BTreeMap<Slot, OpenDirection>,
 }
 
 /// A node in the file.
@@ -44,6 +48,7 @@ impl NodesConf {
             others: Vec::new(),
             current_epoch: Epoch(0),
             last_vote_epoch: Epoch(0),
+            open: BTreeMap::new(),
         }
     }
 
@@ -52,12 +57,14 @@ impl NodesConf {
         let mut myself = None;
         let mut others = Vec::new();
         let mut epochs = (Epoch(0), Epoch(0));
+        let mut open = BTreeMap::new();
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(variables) = line.strip_prefix("vars ") {
                 epochs = parse_variables(variables)?;
                 continue;
             }
-            let (entry, is_myself) = Entry::parse(line)?;
+            let (entry, is_myself, its_open) = Entry::parse(line)?;
+            open.extend(its_open);
             if !is_myself {
                 others.push(entry);
             } else if myself.replace(entry).is_some() {
@@ -69,6 +76,7 @@ impl NodesConf {
             others,
             current_epoch: epochs.0,
             last_vote_epoch: epochs.1,
+            open,
         };
         conf.has_one_owner_for_each_slot().then_some(conf)
     }
@@ -132,6 +140,14 @@ impl NodesConf {
             for range in entry.slots.ranges() {
                 let _ = write!(text, " {range}");
             }
+            let open = self.open.iter().filter(|_| !myself.is_empty());
+            for (slot, direction) in open {
+                let (arrow, other) = match direction {
+                    OpenDirection::To(other) => ("->-", other),
+                    OpenDirection::From(other) => ("-<-", other),
+                };
+                let _ = write!(text, " [{}{arrow}{other}]", slot.number());
+            }
             text.push('\n');
         }
         let (current, vote) = (self.current_epoch, self.last_vote_epoch);
@@ -149,9 +165,9 @@ fn parse_variables(text: &str) -> Option<(Epoch, Epoch)> {
 }
 
 impl Entry {
-    /// Reads `id ip:port@bus,… flags primary ping pong epoch link slot…`, and whether it is the
-    /// node itself.
-    fn parse(line: &str) -> Option<(Self, bool)> {
+    /// Reads `id ip:port@bus,… flags primary ping pong epoch link slot…`, whether it is the node
+    /// itself, and what it has open.
+    fn parse(line: &str) -> Option<(Self, bool, OpenSlots)> {
         let mut words = line.split(' ');
         let id = NodeId::parse(words.next()?)?;
         let (address, rest) = words.next()?.split_once('@')?;
@@ -171,7 +187,9 @@ impl Entry {
         let (_ping, _pong) = (words.next()?, words.next()?);
         let epoch = Epoch(words.next()?.parse().ok()?);
         let _link = words.next()?;
-        let ranges: Option<Vec<SlotRange>> = words.map(parse_range).collect();
+        let (open, owned): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with('['));
+        let open: Option<OpenSlots> = open.into_iter().map(parse_open).collect();
+        let ranges: Option<Vec<SlotRange>> = owned.into_iter().map(parse_range).collect();
         let entry = Self {
             id,
             address,
@@ -179,7 +197,23 @@ impl Entry {
             epoch,
             slots: SharedSlots::new(SlotSet::of(&ranges?)),
         };
-        Some((entry, flags.contains(&"myself")))
+        Some((entry, flags.contains(&"myself"), open?))
+    }
+}
+
+/// What a node has open.
+type OpenSlots = Vec<(Slot, OpenDirection)>;
+
+/// `[7->-id]` on its way to a node, `[7-<-id]` from one.
+fn parse_open(word: &str) -> Option<(Slot, OpenDirection)> {
+    let inner = word.strip_prefix('[')?.strip_suffix(']')?;
+    let (slot, rest) = inner.split_once('-')?;
+    let slot = Slot::new(slot.parse().ok()?)?;
+    let other = |text: &str| NodeId::parse(text);
+    match rest.split_once('-')? {
+        (">", id) => Some((slot, OpenDirection::To(other(id)?))),
+        ("<", id) => Some((slot, OpenDirection::From(other(id)?))),
+        (_, _) => None,
     }
 }
 
@@ -222,6 +256,16 @@ mod tests {
     fn the_form_of_later_servers_is_read() {
         let text = file().replace("@16379 ", "@16379,,tls-port=0,shard-id=abc ");
         assert_eq!(NodesConf::parse(&text), NodesConf::parse(&file()));
+    }
+
+    #[test]
+    fn open_slots_are_read_and_written() {
+        let open = format!(" [7->-{B}] [9-<-{A}]");
+        let text = file().replace("connected\nvars", &format!("connected{open}\nvars"));
+        let conf = NodesConf::parse(&text).unwrap();
+        assert_eq!(conf.open.len(), 2);
+        assert!(conf.text().contains(&open));
+        assert_eq!(NodesConf::parse(&text.replace("->-", "->")), None);
     }
 
     #[test]

@@ -7,18 +7,22 @@ mod claims;
 mod commands;
 mod cron;
 mod election;
+mod forget;
+mod handover;
 mod hear;
+pub(crate) mod keys;
 mod report;
+mod slots;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::address::NodeAddress;
 use model::ids::{Epoch, NodeId};
 use model::image::ServerVersion;
 use model::slots::Slot;
-use model::view::{PeerHealth, PeerRole};
+use model::view::{OpenDirection, PeerHealth, PeerRole, ReplicaLink};
 
 use crate::dice::Dice;
 use crate::letter::{Effect, Header, Letter, Message, Rumour};
@@ -28,18 +32,12 @@ use crate::slot_table::{SharedSlots, SlotTable};
 
 pub(crate) use self::commands::{Refused, Service};
 use self::election::Election;
+use self::handover::Handover;
+pub(crate) use self::keys::{Keys, slot_of};
 use self::state::State;
 
 /// How often a node does what it does from time to time (`clusterCron`).
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-
-/// The keys of the simulation are numbers; the value is how often the key was written.
-pub(crate) type Keys = BTreeMap<u32, u64>;
-
-/// The slot of a key.
-pub(crate) fn slot_of(key: u32) -> Slot {
-    Slot::of_key(format!("key:{key}").as_bytes())
-}
 
 /// A server that runs.
 #[derive(Debug)]
@@ -51,15 +49,26 @@ pub(crate) struct Server {
     pub(crate) settings: Settings,
     pub(crate) role: Role,
     pub(crate) keys: Keys,
+    /// The libraries of functions that it has.
+    pub(crate) functions: BTreeSet<u8>,
     /// The bytes of its replication stream.
     pub(crate) offset: u64,
     /// Which stream these are bytes of: a copy that is a part of another can go on from there.
     pub(crate) history: u64,
     /// What the server wants done; whoever calls it takes them.
     pub(crate) wishes: Vec<Effect>,
+    /// Who copies it, and how far each has said to be.
+    pub(crate) followers: BTreeMap<NodeAddress, ReplicaLink>,
+    /// Until when it does nothing else: it is in the middle of a MIGRATE.
+    pub(crate) migrating_until: Option<Duration>,
     peers: BTreeMap<NodeId, Peer>,
     handshakes: Vec<Handshake>,
+    /// Who was forgotten, and until when gossip of it is not heeded.
+    banned: BTreeMap<NodeId, Duration>,
     table: SlotTable,
+    open: BTreeMap<Slot, OpenDirection>,
+    handover: Option<Handover>,
+    paused_until: Option<Duration>,
     /// The epoch of its own claim.
     epoch: Epoch,
     current_epoch: Epoch,
@@ -136,6 +145,7 @@ pub(crate) struct Start {
     pub(crate) config: ServerConfig,
     pub(crate) conf: NodesConf,
     pub(crate) keys: Keys,
+    pub(crate) functions: BTreeSet<u8>,
     pub(crate) history: u64,
 }
 
@@ -147,6 +157,7 @@ impl Server {
             config,
             conf,
             keys,
+            functions,
             history,
         } = start;
         let mut table = SlotTable::default();
@@ -156,9 +167,9 @@ impl Server {
         // `clusterLoadConfig` mends a current epoch that is lower than one it has heard of.
         let highest = conf.entries().map(|entry| entry.epoch).max();
         let current_epoch = highest.map_or(conf.current_epoch, |it| it.max(conf.current_epoch));
-        let myself = conf.myself;
+        let (myself, open) = (conf.myself, conf.open);
         let peers = conf.others.into_iter().map(|it| (it.id, Peer::of(&it)));
-        Self {
+        let mut server = Self {
             id: myself.id,
             address: myself.address,
             version,
@@ -173,11 +184,18 @@ impl Server {
             },
             offset: keys.values().sum(),
             keys,
+            functions,
             history,
             wishes: Vec::new(),
+            followers: BTreeMap::new(),
+            migrating_until: None,
             peers: peers.collect(),
             handshakes: Vec::new(),
+            banned: BTreeMap::new(),
             table,
+            open,
+            handover: None,
+            paused_until: None,
             epoch: myself.epoch,
             current_epoch,
             last_vote_epoch: conf.last_vote_epoch,
@@ -185,7 +203,9 @@ impl Server {
             election: Election::default(),
             ticks: 0,
             links: 0,
-        }
+        };
+        server.mend_ownership();
+        server
     }
 
     /// What it has stored by now: every change is on disk before anybody hears of it.
@@ -208,6 +228,7 @@ impl Server {
             others: others.collect(),
             current_epoch: self.current_epoch,
             last_vote_epoch: self.last_vote_epoch,
+            open: self.open.clone(),
         }
     }
 
@@ -271,6 +292,7 @@ impl Server {
             epoch: self.epoch_of(claimant).unwrap_or(self.epoch),
             slots: self.table.of(claimant),
             offset: self.offset,
+            paused_at: self.paused_at(),
         }
     }
 
@@ -280,7 +302,9 @@ impl Server {
             Message::Failed(_)
             | Message::Update { .. }
             | Message::VoteWanted { .. }
-            | Message::Vote => Vec::new(),
+            | Message::Vote
+            | Message::HandoverWanted
+            | Message::Forgotten(_) => Vec::new(),
         };
         Letter {
             header: self.header(),

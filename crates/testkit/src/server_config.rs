@@ -9,8 +9,6 @@ pub(crate) struct ServerConfig {
     pub(crate) keeps_writes: bool,
     /// Whether it is a node of a cluster.
     pub(crate) is_cluster: bool,
-    /// Whether a replica may change its shard by itself.
-    pub(crate) allows_replica_migration: bool,
     /// When so many replicas ask for a copy, it begins without the delay; 0 for never.
     pub(crate) sync_replicas_max: usize,
     pub(crate) settings: Settings,
@@ -22,6 +20,54 @@ pub(crate) struct Settings {
     pub(crate) node_timeout: Duration,
     /// How long a primary waits for more replicas before it begins a copy.
     pub(crate) sync_delay: Duration,
+    /// Whether a node may change its shard by itself.
+    pub(crate) allows_replica_migration: bool,
+    /// How many replicas must be near for a write to be taken.
+    pub(crate) replicas_to_write: usize,
+    /// How long one that is near may have been silent.
+    pub(crate) replica_lag_max: Duration,
+}
+
+impl Settings {
+    /// CONFIG GET.
+    pub(crate) fn get(self, name: &str) -> Option<String> {
+        match name {
+            "cluster-node-timeout" => Some(self.node_timeout.as_millis().to_string()),
+            "repl-diskless-sync-delay" => Some(self.sync_delay.as_secs().to_string()),
+            "cluster-allow-replica-migration" => {
+                let text = if self.allows_replica_migration { "yes" } else { "no" };
+                Some(text.to_owned())
+            }
+            "min-replicas-to-write" => Some(self.replicas_to_write.to_string()),
+            "min-replicas-max-lag" => Some(self.replica_lag_max.as_secs().to_string()),
+            _ => None,
+        }
+    }
+
+    /// CONFIG SET. Gives whether there is such a setting and it can have this value.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> bool {
+        let number = || value.trim().parse::<u64>().ok();
+        let seconds = || number().map(Duration::from_secs);
+        let is_set = match name {
+            "cluster-node-timeout" => {
+                let time = number().map(Duration::from_millis);
+                time.map(|time| self.node_timeout = time)
+            }
+            "repl-diskless-sync-delay" => seconds().map(|time| self.sync_delay = time),
+            "cluster-allow-replica-migration" => match value.trim() {
+                "yes" => Some(self.allows_replica_migration = true),
+                "no" => Some(self.allows_replica_migration = false),
+                _ => None,
+            },
+            "min-replicas-to-write" => {
+                let count = number().and_then(|it| usize::try_from(it).ok());
+                count.map(|count| self.replicas_to_write = count)
+            }
+            "min-replicas-max-lag" => seconds().map(|time| self.replica_lag_max = time),
+            _ => None,
+        };
+        is_set.is_some()
+    }
 }
 
 /// The servers' own defaults.
@@ -30,11 +76,13 @@ impl Default for ServerConfig {
         Self {
             keeps_writes: false,
             is_cluster: false,
-            allows_replica_migration: true,
             sync_replicas_max: 0,
             settings: Settings {
                 node_timeout: Duration::from_secs(15),
                 sync_delay: Duration::from_secs(5),
+                allows_replica_migration: true,
+                replicas_to_write: 0,
+                replica_lag_max: Duration::from_secs(10),
             },
         }
     }
@@ -53,20 +101,13 @@ impl ServerConfig {
             match name {
                 "appendonly" => config.keeps_writes = is_yes,
                 "cluster-enabled" => config.is_cluster = is_yes,
-                "cluster-allow-replica-migration" => config.allows_replica_migration = is_yes,
                 "repl-diskless-sync-max-replicas" => {
                     let count = number().and_then(|it| usize::try_from(it).ok());
                     config.sync_replicas_max = count.unwrap_or(0);
                 }
-                "cluster-node-timeout" => {
-                    let time = number().map(Duration::from_millis);
-                    config.settings.node_timeout = time.unwrap_or(config.settings.node_timeout);
+                _ => {
+                    config.settings.set(name, value);
                 }
-                "repl-diskless-sync-delay" => {
-                    let time = number().map(Duration::from_secs);
-                    config.settings.sync_delay = time.unwrap_or(config.settings.sync_delay);
-                }
-                _ => {}
             }
         }
         config
@@ -83,7 +124,7 @@ mod tests {
             "# cluster-enabled no\nport 6379\ncluster-enabled yes\ncluster-node-timeout 2000\n\
              appendonly yes\nrepl-diskless-sync-delay 0\ncluster-allow-replica-migration no\n",
         );
-        assert!(config.is_cluster && config.keeps_writes && !config.allows_replica_migration);
+        assert!(config.is_cluster && config.keeps_writes && !config.settings.allows_replica_migration);
         assert_eq!(config.settings.node_timeout, Duration::from_secs(2));
         assert_eq!(config.settings.sync_delay, Duration::ZERO);
         assert_eq!(ServerConfig::parse(""), ServerConfig::default());

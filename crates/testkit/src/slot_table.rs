@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use model::ids::NodeId;
-use model::slots::{Slot, SlotRange, SlotSet};
+use model::slots::{SLOT_COUNT, Slot, SlotRange, SlotSet};
 
 /// A set of slots that is cheap to hand on.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedSlots(Arc<Contents>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Contents {
     set: SlotSet,
     ranges: OnceLock<Vec<SlotRange>>,
@@ -36,6 +36,13 @@ impl SharedSlots {
         &self.0.set
     }
 
+    /// Changes the set; whoever shares it keeps it as it was.
+    fn change(&mut self, change: impl FnOnce(&mut SlotSet)) {
+        let contents = Arc::make_mut(&mut self.0);
+        contents.ranges = OnceLock::new();
+        change(&mut contents.set);
+    }
+
     pub(crate) fn ranges(&self) -> &[SlotRange] {
         self.0.ranges.get_or_init(|| self.0.set.ranges())
     }
@@ -54,50 +61,115 @@ impl PartialEq for SharedSlots {
 impl Eq for SharedSlots {}
 
 /// The owners of slots. A node that owns none is not in it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct SlotTable(BTreeMap<NodeId, SharedSlots>);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SlotTable {
+    owners: BTreeMap<NodeId, SharedSlots>,
+    /// The slots that have an owner.
+    assigned: SlotSet,
+    /// How many these are.
+    count: usize,
+}
+
+impl Default for SlotTable {
+    fn default() -> Self {
+        Self {
+            owners: BTreeMap::new(),
+            assigned: SlotSet::empty(),
+            count: 0,
+        }
+    }
+}
 
 impl SlotTable {
     /// The slots of a node.
     pub(crate) fn of(&self, node: NodeId) -> SharedSlots {
-        self.0.get(&node).cloned().unwrap_or_else(SharedSlots::none)
+        self.owners
+            .get(&node)
+            .cloned()
+            .unwrap_or_else(SharedSlots::none)
     }
 
+    /// Whether a node owns any.
     pub(crate) fn owns_any(&self, node: NodeId) -> bool {
-        self.0.contains_key(&node)
+        self.owners.contains_key(&node)
     }
 
+    /// The owner of a slot.
     pub(crate) fn owner(&self, slot: Slot) -> Option<NodeId> {
-        let mut owners = self.0.iter();
-        owners.find_map(|(node, slots)| slots.set().contains(slot).then_some(*node))
+        self.owners
+            .iter()
+            .find_map(|(node, slots)| slots.set().contains(slot).then_some(*node))
     }
 
     /// Every owner with its slots.
     pub(crate) fn owners(&self) -> impl Iterator<Item = (NodeId, &SharedSlots)> {
-        self.0.iter().map(|(node, slots)| (*node, slots))
+        self.owners.iter().map(|(node, slots)| (*node, slots))
     }
 
     /// The slots that have an owner.
-    pub(crate) fn assigned(&self) -> SlotSet {
-        let sets = self.0.values();
-        sets.fold(SlotSet::empty(), |all, slots| all.union(slots.set()))
+    pub(crate) const fn assigned(&self) -> &SlotSet {
+        &self.assigned
+    }
+
+    /// Whether each slot has one.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.count == SLOT_COUNT as usize
     }
 
     /// Gives slots to a node, whoever had them before.
     pub(crate) fn assign(&mut self, node: NodeId, slots: &SlotSet) {
-        for (owner, owned) in &mut self.0 {
-            if *owner != node && !owned.set().intersection(slots).is_empty() {
+        for (owner, owned) in &mut self.owners {
+            if *owner != node && !owned.set().is_disjoint(slots) {
                 *owned = SharedSlots::new(owned.set().difference(slots));
             }
         }
         let own = self.of(node).set().union(slots);
-        self.0.insert(node, SharedSlots::new(own));
-        self.0.retain(|_, owned| !owned.is_empty());
+        self.owners.insert(node, SharedSlots::new(own));
+        self.owners.retain(|_, owned| !owned.is_empty());
+        self.assigned = self.assigned.union(slots);
+        self.count = self.assigned.len();
+    }
+
+    /// Gives one slot to a node, whoever had it before.
+    pub(crate) fn assign_one(&mut self, node: NodeId, slot: Slot) {
+        let before = self.owner(slot);
+        if before == Some(node) {
+            return;
+        }
+        if let Some(owned) = before.and_then(|owner| self.owners.get_mut(&owner)) {
+            owned.change(|set| set.remove(slot));
+        }
+        let own = self.owners.entry(node).or_insert_with(SharedSlots::none);
+        own.change(|set| set.insert(slot));
+        if let Some(before) = before
+            && self.owners.get(&before).is_some_and(SharedSlots::is_empty)
+        {
+            self.owners.remove(&before);
+        }
+        if before.is_none() {
+            self.assigned.insert(slot);
+            self.count += 1;
+        }
     }
 
     /// Takes all slots from a node.
     pub(crate) fn clear(&mut self, node: NodeId) {
-        self.0.remove(&node);
+        if let Some(slots) = self.owners.remove(&node) {
+            self.assigned = self.assigned.difference(slots.set());
+            self.count = self.assigned.len();
+        }
+    }
+
+    /// Takes slots from whoever has them.
+    pub(crate) fn unassign(&mut self, slots: &SlotSet) {
+        for owned in self.owners.values_mut() {
+            if !owned.set().is_disjoint(slots) {
+                *owned = SharedSlots::new(owned.set().difference(slots));
+            }
+        }
+        self.owners.retain(|_, owned| !owned.is_empty());
+        self.assigned = self.assigned.difference(slots);
+        self.count = self.assigned.len();
     }
 }
 
@@ -118,9 +190,14 @@ mod tests {
         table.assign(b, &set(50, 149));
         assert_eq!(table.of(a).set(), &set(0, 49));
         assert_eq!(table.owner(Slot::new(50).unwrap()), Some(b));
-        assert_eq!(table.assigned(), set(0, 149));
+        assert_eq!(table.assigned(), &set(0, 149));
         table.assign(b, &set(0, 49));
         assert!(!table.owns_any(a) && table.of(a).is_empty());
+        let last = Slot::new(149).unwrap();
+        table.assign_one(a, last);
+        assert_eq!((table.owner(last), table.of(a).set().len()), (Some(a), 1));
+        table.unassign(&set(149, 149));
+        assert!(!table.owns_any(a) && table.assigned() == &set(0, 148));
         table.clear(b);
         assert_eq!(table, SlotTable::default());
     }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use model::ids::{Epoch, NodeId};
-use model::slots::SlotSet;
-use model::view::PeerRole;
+use model::slots::{Slot, SlotSet};
+use model::view::{OpenDirection, PeerRole};
 
 use super::{Role, Server, Stream, slot_of};
 use crate::dice::Dice;
-use crate::letter::Message;
+use crate::letter::{Effect, Message};
 use crate::slot_table::SharedSlots;
 
 impl Server {
@@ -19,11 +19,18 @@ impl Server {
             return;
         }
         let own_primary = self.primary().unwrap_or(self.id);
-        let mut won = claimed.set().difference(&self.table.assigned());
+        let mut won = claimed.set().difference(self.table.assigned());
         for (owner, slots) in self.table.owners() {
             if owner != claimant && self.epoch_of(owner) < Some(epoch) {
                 won = won.union(&claimed.set().intersection(slots.set()));
             }
+        }
+        // What is being imported is left to whoever imports it.
+        for slot in self.importing() {
+            won.remove(slot);
+        }
+        if won.is_empty() {
+            return;
         }
         let taken = self.table.of(own_primary).set().intersection(&won);
         self.table.assign(claimant, &won);
@@ -31,16 +38,28 @@ impl Server {
             return;
         }
         let was_all = !self.table.owns_any(own_primary);
-        if was_all && (self.config.allows_replica_migration || taken == *claimed.set()) {
+        if was_all && (self.settings.allows_replica_migration || taken == *claimed.set()) {
             self.follow(claimant);
         } else if self.is_primary() {
             self.drop_keys(&taken);
         }
     }
 
-    /// The keys of slots that went to another node are deleted.
-    fn drop_keys(&mut self, slots: &SlotSet) {
-        self.keys.retain(|key, _| !slots.contains(slot_of(*key)));
+    fn importing(&self) -> Vec<Slot> {
+        let open = self.open.iter();
+        open.filter(|(_, direction)| matches!(direction, OpenDirection::From(_)))
+            .map(|(slot, _)| *slot)
+            .collect()
+    }
+
+    /// The keys of slots that went to another node are deleted (`delKeysInSlot`).
+    pub(crate) fn drop_keys(&mut self, slots: &SlotSet) {
+        let keys = self.keys.keys().copied();
+        let dropped: Vec<u32> = keys.filter(|key| slots.contains(slot_of(*key))).collect();
+        for key in dropped {
+            self.keys.remove(&key);
+            self.wishes.push(Effect::Deleted(key));
+        }
     }
 
     /// Becomes a replica (`clusterSetMaster`).
@@ -49,6 +68,8 @@ impl Server {
             return;
         }
         self.table.clear(self.id);
+        self.end_handover();
+        self.open.clear();
         self.role = Role::Replica {
             of: primary,
             stream: Stream::Down { since: None },
@@ -64,6 +85,7 @@ impl Server {
         let slots = self.table.of(of);
         self.role = Role::Primary;
         self.table.assign(self.id, slots.set());
+        self.end_handover();
         self.election.forget_order();
         self.update_state(now);
         self.tell_everybody(&Message::Pong, dice);

@@ -45,10 +45,11 @@ impl Server {
 
     /// CLUSTER ADDSLOTSRANGE.
     pub(crate) fn add_slots(&mut self, slots: &SlotSet, now: Duration) -> Result<(), Refused> {
-        if !self.table.assigned().intersection(slots).is_empty() {
+        if !self.table.assigned().is_disjoint(slots) {
             return Err(Refused("ERR Slot is already busy"));
         }
         self.table.assign(self.id, slots);
+        self.open.retain(|slot, _| !slots.contains(*slot));
         self.update_state(now);
         Ok(())
     }

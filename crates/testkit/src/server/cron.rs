@@ -31,6 +31,7 @@ impl Server {
             self.ask_somebody(now, dice);
         }
         self.look_after_peers(now, dice);
+        self.go_on_with_handover(now, dice);
         self.stand_for_election(now, dice);
         self.update_state(now);
     }

@@ -48,12 +48,22 @@ impl Election {
     pub(super) const fn forget_order(&mut self) {
         self.ordered_until = None;
     }
+
+    /// Somebody has said that the replica is to follow on, until then.
+    pub(super) const fn order(&mut self, until: Duration) {
+        self.ordered_until = Some(until);
+    }
+
+    pub(super) const fn is_ordered(&self) -> bool {
+        self.ordered_until.is_some()
+    }
 }
 
 impl Server {
     /// Somebody says that the primary is gone, and that this replica is to follow on.
     pub(super) fn order_takeover(&mut self, now: Duration) {
-        self.election.ordered_until = Some(now + ORDER_LIMIT);
+        self.end_handover();
+        self.election.order(now + ORDER_LIMIT);
     }
 
     pub(super) fn stand_for_election(&mut self, now: Duration, dice: &mut Dice) {

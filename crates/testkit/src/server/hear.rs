@@ -44,11 +44,15 @@ impl Server {
                 self.consider_vote(header, *forced, now, dice);
             }
             Message::Vote if was_known => self.count_vote(header, now, dice),
+            Message::HandoverWanted if was_known => self.begin_handover(header, now, dice),
+            Message::Forgotten(node) if was_known => self.heed_forgotten(*node, now),
             // Who is not known is not listened to.
             Message::Failed(_)
             | Message::Update { .. }
             | Message::VoteWanted { .. }
-            | Message::Vote => {}
+            | Message::Vote
+            | Message::HandoverWanted
+            | Message::Forgotten(_) => {}
         }
         if let Message::Ping | Message::Pong | Message::Meet = letter.message {
             if back_over.is_none_or(|link| self.is_answer_of(link, header, was_known, now))
@@ -70,6 +74,9 @@ impl Server {
         peer.offset = header.offset;
         peer.epoch = peer.epoch.max(header.epoch);
         self.current_epoch = self.current_epoch.max(header.current_epoch);
+        if header.paused_at.is_some() {
+            self.note_pause(header);
+        }
         true
     }
 
@@ -222,6 +229,9 @@ impl Server {
     fn gossip(&mut self, header: &Header, rumours: &[Rumour], now: Duration, dice: &mut Dice) {
         let myself = self.id;
         for rumour in rumours.iter().filter(|it| it.id != myself) {
+            if !self.peers.contains_key(&rumour.id) && self.is_banned(rumour.id, now) {
+                continue;
+            }
             let peer = self.peers.entry(rumour.id).or_insert_with(|| {
                 let mut peer = Peer::new(rumour.address);
                 if !rumour.is_primary {

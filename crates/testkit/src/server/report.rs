@@ -31,12 +31,11 @@ impl Server {
         }
     }
 
-    fn replication(&self, now: Duration) -> Replication {
+    pub(crate) fn replication(&self, now: Duration) -> Replication {
         match self.role {
-            // Who is connected to a primary is not asked by anybody yet.
             Role::Primary => Replication::Primary {
                 offset: self.offset,
-                replicas: Vec::new(),
+                replicas: self.followers.values().cloned().collect(),
             },
             Role::Replica { of, stream } => Replication::Replica {
                 of: self
@@ -54,7 +53,7 @@ impl Server {
         }
     }
 
-    fn cluster_report(&self) -> ClusterReport {
+    pub(crate) fn cluster_report(&self) -> ClusterReport {
         let myself = SeenPeer {
             id: self.id,
             address: Some(self.address),
@@ -64,7 +63,7 @@ impl Server {
             epoch: self.shown_epoch(self.peer_role(), self.epoch),
             linked: true,
             slots: self.table.of(self.id).ranges().to_vec(),
-            open_slots: Vec::new(),
+            open_slots: self.open_slots(),
         };
         let others = self.peers.iter().map(|(id, peer)| SeenPeer {
             id: *id,

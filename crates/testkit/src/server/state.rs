@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use model::slots::SlotSet;
 use model::view::PeerRole;
 
 use super::Server;
@@ -83,6 +82,6 @@ impl Server {
     fn covers_all_slots(&self) -> bool {
         let has_failed = |id| self.peers.get(&id).is_some_and(|it| it.failed.is_some());
         let mut owners = self.table.owners();
-        !owners.any(|(id, _)| has_failed(id)) && self.table.assigned() == SlotSet::all()
+        self.table.is_full() && !owners.any(|(id, _)| has_failed(id))
     }
 }
