@@ -234,10 +234,13 @@ impl SlotSet {
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
         (0_u16..).zip(self.0.iter()).flat_map(|(index, &word)| {
             // Each step takes away the lowest bit that is left.
-            let rests = std::iter::successors(Some(word), |&rest| Some(rest & rest.wrapping_sub(1)));
-            rests
-                .take_while(|&rest| rest != 0)
-                .filter_map(move |rest| Some(Slot(index * 64 + u16::try_from(rest.trailing_zeros()).ok()?)))
+            let rests =
+                std::iter::successors(Some(word), |&rest| Some(rest & rest.wrapping_sub(1)));
+            rests.take_while(|&rest| rest != 0).filter_map(move |rest| {
+                Some(Slot(
+                    index * 64 + u16::try_from(rest.trailing_zeros()).ok()?,
+                ))
+            })
         })
     }
 

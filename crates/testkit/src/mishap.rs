@@ -17,8 +17,8 @@ pub enum Mishap {
         /// What goes wrong with it.
         how: How,
     },
-    /// With this command to a server that changes something, counted from 1. A call of `apply`
-    /// sends several.
+    /// With this command to a server, counted from 1. A call of `apply` sends several, of which
+    /// only those that change something count.
     Command {
         /// Which command.
         number: u32,

@@ -4,9 +4,11 @@
 //! It moves only when somebody looks at it: then all that was to happen until that moment happens,
 //! in its order. It knows no tokio, no thread and no real time.
 
+pub(crate) mod atomic;
 mod blows;
 mod bus;
 mod copies;
+pub(crate) mod migrate;
 mod network;
 mod processes;
 mod traffic;
@@ -16,11 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::address::NodeAddress;
-use model::ids::{InstanceName, WorkloadName};
+use model::ids::{InstanceName, NodeId, WorkloadName};
 use model::view::Ending;
 use tokio::sync::Notify;
 
+use self::atomic::Job;
 use self::bus::Connection;
+use self::migrate::{Migrated, Transfer};
 use self::network::Network;
 pub(crate) use self::traffic::Traffic;
 use crate::dice::Dice;
@@ -69,6 +73,22 @@ pub(crate) enum Event {
         replica: Process,
         number: u64,
     },
+    /// A replica has told how far it is.
+    Acknowledged {
+        primary: Process,
+        replica: NodeAddress,
+        offset: u64,
+    },
+    /// The keys of a MIGRATE arrive at its target.
+    Restores(Box<Transfer>),
+    /// The answer arrives at its source: what was taken, and what was said.
+    Restored(Process, u64, Vec<u32>, Migrated),
+    /// The source of a MIGRATE has waited long enough.
+    GivesUp(Process, u64),
+    /// A migration of whole slots goes on.
+    Job(u64),
+    /// A write arrives at the target of one.
+    Forwarded(u64, u32, Option<u64>),
     /// A planned mishap strikes.
     Strikes(usize),
     /// The client's turn.
@@ -89,7 +109,8 @@ pub(crate) struct Delivery {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Write {
     pub(crate) key: u32,
-    pub(crate) value: u64,
+    /// `None` where it was deleted.
+    pub(crate) value: Option<u64>,
     pub(crate) offset: u64,
 }
 
@@ -120,6 +141,11 @@ pub(crate) struct Realm {
     forgetful: Vec<WorkloadName>,
     streams: u64,
     boots: u64,
+    /// How many MIGRATEs there were, and what came of those that nobody has asked about yet.
+    migrations: u64,
+    answers: BTreeMap<u64, Migrated>,
+    /// The migrations of whole slots, with those that have ended.
+    jobs: Vec<Job>,
 }
 
 impl Realm {
@@ -143,6 +169,9 @@ impl Realm {
             forgetful: Vec::new(),
             streams: 0,
             boots: 0,
+            migrations: 0,
+            answers: BTreeMap::new(),
+            jobs: Vec::new(),
         }
     }
 
@@ -180,6 +209,18 @@ impl Realm {
                 write,
             } => self.streamed(replica, number, write),
             Event::StreamEnds { replica, number } => self.stream_ends(replica, number),
+            Event::Acknowledged {
+                primary,
+                replica,
+                offset,
+            } => self.acknowledged(primary, replica, offset),
+            Event::Restores(transfer) => self.restores(transfer),
+            Event::Restored(source, number, keys, answer) => {
+                self.restored(source, number, &keys, answer);
+            }
+            Event::GivesUp(source, number) => self.gives_up(source, number),
+            Event::Job(id) => self.go_on_with_job(id),
+            Event::Forwarded(id, key, value) => self.forwarded(id, key, value),
             Event::Strikes(number) => self.strikes(number),
             Event::Turn => self.turn(),
         }
@@ -238,13 +279,22 @@ impl Realm {
         let result = act(server, self.now, &mut self.dice);
         let after = server.role;
         let wishes = std::mem::take(&mut server.wishes);
+        let passes_deletions_on = server.passes_deletions_on();
         if before == Role::Primary && after != before {
             self.end_streams_from(process);
+        }
+        if primary_of(before) != primary_of(after) {
+            self.unfollow(process.address);
         }
         for wish in wishes {
             match wish {
                 Effect::Connect { link, to } => self.connect(process, link, to),
                 Effect::Send { link, letter } => self.send(process, link, letter),
+                Effect::Deleted(key) => {
+                    if passes_deletions_on {
+                        self.only_pass_on(process, key, None);
+                    }
+                }
                 Effect::Answer(letter) => {
                     if let Some((owner, link)) = over {
                         self.answer(process, (owner, link), letter);
@@ -259,6 +309,9 @@ impl Realm {
         let ticked = self.touch(process, None, |server, now, dice| server.tick(now, dice));
         if ticked.is_some() {
             self.follow_primary(process);
+            if ticked == Some(true) {
+                self.acknowledge(process);
+            }
             self.plan(crate::server::TICK, Event::Tick(process));
         }
     }
@@ -267,5 +320,13 @@ impl Realm {
     pub(crate) fn find(&self, workload: &WorkloadName) -> Option<UnitName> {
         let mut names = self.units.keys();
         names.find(|(_, name)| name == workload).cloned()
+    }
+}
+
+/// The node that a server in this role copies.
+const fn primary_of(role: Role) -> Option<NodeId> {
+    match role {
+        Role::Primary => None,
+        Role::Replica { of, .. } => Some(of),
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use model::address::NodeAddress;
 use model::ids::{Epoch, NodeId};
 use model::image::ServerVersion;
-use model::slots::Slot;
+use model::slots::{Slot, SlotSet};
 use model::view::{OpenDirection, PeerHealth, PeerRole, ReplicaLink};
 
 use crate::dice::Dice;
@@ -59,8 +59,12 @@ pub(crate) struct Server {
     pub(crate) wishes: Vec<Effect>,
     /// Who copies it, and how far each has said to be.
     pub(crate) followers: BTreeMap<NodeAddress, ReplicaLink>,
-    /// Until when it does nothing else: it is in the middle of a MIGRATE.
-    pub(crate) migrating_until: Option<Duration>,
+    /// The number of the MIGRATE that it is in the middle of; it does nothing else meanwhile.
+    pub(crate) migrating: Option<u64>,
+    /// Keys that come in with a migration of whole slots. They count once it owns the slots.
+    pub(crate) staged: Keys,
+    /// Slots that take no write for a moment, because they are handed over as a whole.
+    pub(crate) held_slots: Option<SlotSet>,
     peers: BTreeMap<NodeId, Peer>,
     handshakes: Vec<Handshake>,
     /// Who was forgotten, and until when gossip of it is not heeded.
@@ -188,7 +192,9 @@ impl Server {
             history,
             wishes: Vec::new(),
             followers: BTreeMap::new(),
-            migrating_until: None,
+            migrating: None,
+            staged: Keys::new(),
+            held_slots: None,
             peers: peers.collect(),
             handshakes: Vec::new(),
             banned: BTreeMap::new(),
@@ -317,7 +323,7 @@ impl Server {
     fn rumours(&self, dice: &mut Dice) -> Vec<Rumour> {
         let wanted = (self.peers.len() / 10).max(3);
         let known: Vec<_> = self.peers.iter().collect();
-        let chosen: std::collections::BTreeSet<NodeId> = (0..wanted)
+        let chosen: BTreeSet<NodeId> = (0..wanted)
             .filter_map(|_| dice.pick(&known).map(|(id, _)| **id))
             .collect();
         let told = known

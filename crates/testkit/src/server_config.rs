@@ -35,7 +35,11 @@ impl Settings {
             "cluster-node-timeout" => Some(self.node_timeout.as_millis().to_string()),
             "repl-diskless-sync-delay" => Some(self.sync_delay.as_secs().to_string()),
             "cluster-allow-replica-migration" => {
-                let text = if self.allows_replica_migration { "yes" } else { "no" };
+                let text = if self.allows_replica_migration {
+                    "yes"
+                } else {
+                    "no"
+                };
                 Some(text.to_owned())
             }
             "min-replicas-to-write" => Some(self.replicas_to_write.to_string()),
@@ -124,7 +128,9 @@ mod tests {
             "# cluster-enabled no\nport 6379\ncluster-enabled yes\ncluster-node-timeout 2000\n\
              appendonly yes\nrepl-diskless-sync-delay 0\ncluster-allow-replica-migration no\n",
         );
-        assert!(config.is_cluster && config.keeps_writes && !config.settings.allows_replica_migration);
+        assert!(
+            config.is_cluster && config.keeps_writes && !config.settings.allows_replica_migration
+        );
         assert_eq!(config.settings.node_timeout, Duration::from_secs(2));
         assert_eq!(config.settings.sync_delay, Duration::ZERO);
         assert_eq!(ServerConfig::parse(""), ServerConfig::default());

@@ -1,5 +1,6 @@
 //! A workload on the simulated platform: its definition, its disk, and what its process does.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::address::NodeAddress;
@@ -49,6 +50,7 @@ pub(crate) struct Disk {
     pub(crate) prepared: Option<String>,
     pub(crate) conf: Option<NodesConf>,
     pub(crate) keys: Keys,
+    pub(crate) functions: BTreeSet<u8>,
 }
 
 /// What a workload does.
@@ -197,6 +199,7 @@ impl Unit {
             self.disk.conf = Some(server.stored());
             if is_orderly || server.config.keeps_writes {
                 self.disk.keys = server.keys;
+                self.disk.functions = server.functions;
             }
         }
     }

@@ -5,6 +5,7 @@ mod meet;
 mod probe;
 mod promote;
 mod replicas;
+mod send;
 mod serving;
 mod setting;
 mod slots;
@@ -14,6 +15,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use model::address::NodeAddress;
+use model::command::{CommandError, NodeAnswer, NodeCommand};
 use model::fault::{Class, Fault};
 use model::port::{Answer, Nodes};
 use model::slots::SlotSet;
@@ -153,6 +155,16 @@ impl Nodes for SimNodes {
         _: Option<&'a Credentials>,
     ) -> Answer<'a, ()> {
         Box::pin(probe::all(self, primaries))
+    }
+
+    fn send<'a>(
+        &'a self,
+        address: NodeAddress,
+        commands: &'a [NodeCommand],
+        _: Option<&'a Credentials>,
+        limit: Duration,
+    ) -> Pin<Box<dyn Future<Output = Vec<Result<NodeAnswer, CommandError>>> + Send + 'a>> {
+        Box::pin(send::all(self, address, commands, limit))
     }
 
     /// The simulated servers know PING.

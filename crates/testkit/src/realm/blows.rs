@@ -29,6 +29,7 @@ impl Realm {
             Blow::ProcessDies(workload) => self.strike_process(workload, |_| {}),
             Blow::DataLost(workload) => self.strike_process(workload, |unit| {
                 unit.disk.keys = Keys::new();
+                unit.disk.functions.clear();
             }),
             Blow::DiskLost(workload) => self.lose_disk(workload),
             Blow::PowerLost => self.lose_power(),

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use model::address::NodeAddress;
+use model::view::ReplicaLink;
+
 use super::{Event, Process, Realm, Write};
 use crate::server::{Role, Server, Stream};
 
@@ -121,29 +124,96 @@ impl Realm {
         }
         let is_cut = self.cut_until(replica, source).is_some();
         let copy = self.server_of(source).filter(|_| !is_cut);
-        let Some((keys, offset, history)) = copy.map(|it| (it.keys.clone(), it.offset, it.history))
-        else {
+        let copy = copy.map(|it| {
+            let mut keys = it.keys.clone();
+            keys.extend(&it.staged);
+            (keys, it.functions.clone(), it.offset, it.history)
+        });
+        let Some((keys, functions, offset, history)) = copy else {
             self.set_stream(replica, Stream::Down { since });
             return;
         };
         self.touch(replica, None, |server, _, _| {
-            (server.keys, server.offset, server.history) = (keys, offset, history);
+            (server.keys, server.functions) = (keys, functions);
+            (server.offset, server.history) = (offset, history);
         });
+        self.is_followed(source, replica, offset);
         self.set_stream(replica, Stream::Up { number });
         // What copies the replica in turn has to begin anew.
         self.end_streams_from(replica);
     }
 
-    /// A client's write at a primary.
-    pub(super) fn write(&mut self, primary: Process, key: u32, value: u64) {
+    /// A write at a primary; `None` deletes the key.
+    pub(super) fn write(&mut self, primary: Process, key: u32, value: Option<u64>) {
         self.touch(primary, None, |server, _, _| {
-            server.keys.insert(key, value);
+            change(server, key, value);
             server.offset += WRITE_BYTES;
         });
         self.pass_on(primary, key, value);
+        self.forward(primary, key, value);
     }
 
-    fn pass_on(&mut self, from: Process, key: u32, value: u64) {
+    /// The replicas of a process hear of a write that changes nothing where it was made.
+    pub(super) fn only_pass_on(&mut self, primary: Process, key: u32, value: Option<u64>) {
+        self.touch(primary, None, |server, _, _| server.offset += WRITE_BYTES);
+        self.pass_on(primary, key, value);
+    }
+
+    /// A primary knows who copies it, and how far it is.
+    fn is_followed(&mut self, source: Process, replica: Process, offset: u64) {
+        self.touch(source, None, |server, _, _| {
+            let link = ReplicaLink {
+                address: Some(replica.address),
+                online: true,
+                offset,
+            };
+            server.followers.insert(replica.address, link);
+        });
+    }
+
+    /// A replica tells its primary how far it is: once a second (`replicationSendAck`).
+    pub(super) fn acknowledge(&mut self, replica: Process) {
+        let Some(server) = self.server_of(replica) else {
+            return;
+        };
+        let Role::Replica {
+            of,
+            stream: Stream::Up { number },
+        } = server.role
+        else {
+            return;
+        };
+        let offset = server.offset;
+        let Some(primary) = server.address_of(of).and_then(|it| self.process_at(it)) else {
+            return;
+        };
+        let after = self.transit(replica, primary, number);
+        let event = Event::Acknowledged {
+            primary,
+            replica: replica.address,
+            offset,
+        };
+        self.plan(after, event);
+    }
+
+    pub(super) fn acknowledged(&mut self, primary: Process, replica: NodeAddress, offset: u64) {
+        self.touch(primary, None, |server, _, _| {
+            if let Some(link) = server.followers.get_mut(&replica) {
+                link.offset = link.offset.max(offset);
+            }
+        });
+    }
+
+    /// Nobody counts this process as a replica any more.
+    pub(super) fn unfollow(&mut self, replica: NodeAddress) {
+        for unit in self.units.values_mut() {
+            if let Some(server) = unit.server_mut() {
+                server.followers.remove(&replica);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, from: Process, key: u32, value: Option<u64>) {
         let Some(server) = self.server_of(from) else {
             return;
         };
@@ -170,6 +240,11 @@ impl Realm {
         cut.map_or(delay, |until| until.saturating_sub(self.now) + delay)
     }
 
+    /// When two addresses that do not reach each other will again.
+    pub(super) fn cut_between(&self, one: NodeAddress, other: NodeAddress) -> Option<Duration> {
+        self.network.cut_until(self.now, one, other)
+    }
+
     fn cut_until(&self, one: Process, other: Process) -> Option<Duration> {
         self.network.cut_until(self.now, one.address, other.address)
     }
@@ -180,7 +255,7 @@ impl Realm {
             return;
         }
         self.touch(replica, None, |server, _, _| {
-            server.keys.insert(write.key, write.value);
+            change(server, write.key, write.value);
             server.offset = write.offset;
         });
         self.note_copy(replica, write);
@@ -215,6 +290,13 @@ impl Realm {
             self.set_stream(replica, Stream::Down { since });
         }
     }
+}
+
+fn change(server: &mut Server, key: u32, value: Option<u64>) {
+    match value {
+        Some(value) => server.keys.insert(key, value),
+        None => server.keys.remove(&key),
+    };
 }
 
 const fn stream_of(server: &Server) -> Option<Stream> {

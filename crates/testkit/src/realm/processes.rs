@@ -113,6 +113,7 @@ impl Realm {
             config: unit.config(),
             conf,
             keys: unit.disk.keys.clone(),
+            functions: unit.disk.functions.clone(),
             history,
         });
         unit.log.push("Ready to accept connections".to_owned());
@@ -156,6 +157,7 @@ impl Realm {
     /// Others notice that a process is gone.
     fn part(&mut self, process: Process) {
         self.end_streams_from(process);
+        self.unfollow(process.address);
         self.break_links(process);
     }
 

@@ -66,20 +66,30 @@ impl Realm {
         let slot = slot_of(key);
         let known = traffic.routes.remove(&key);
         let mut next = known.or_else(|| self.some_server());
+        let mut asking = false;
         for _ in 0..MOVES_MAX {
             let Some(address) = next else {
                 return false;
             };
-            match self.server_at(address).map(|server| server.service(slot)) {
+            let now = self.now;
+            let service = self
+                .server_at(address)
+                .map(|server| server.service(slot, key, asking, now));
+            asking = false;
+            match service {
                 Some(Service::Taken) => {
                     if let Some(process) = self.process_at(address) {
-                        self.write(process, key, value);
+                        self.write(process, key, Some(value));
                     }
                     traffic.routes.insert(key, address);
                     return true;
                 }
                 Some(Service::Moved(to)) => next = Some(to),
-                Some(Service::Down) => return false,
+                Some(Service::Ask(to)) => {
+                    next = Some(to);
+                    asking = true;
+                }
+                Some(Service::Down | Service::Waits) => return false,
                 None => next = self.some_server(),
             }
         }
@@ -94,12 +104,15 @@ impl Realm {
 
     /// A write has reached a replica. It counts as copied once all replicas have it.
     pub(super) fn note_copy(&mut self, replica: Process, write: Write) {
+        let Some(written) = write.value else {
+            return;
+        };
         let Some(primary) = self.server_of(replica).and_then(|it| it.primary()) else {
             return;
         };
         let has_it = |role: Role, value: Option<&u64>| {
             matches!(role, Role::Replica { of, .. } if of == primary)
-                && value.is_some_and(|value| *value >= write.value)
+                && value.is_some_and(|value| *value >= written)
         };
         let copies = self
             .servers()
@@ -108,7 +121,7 @@ impl Realm {
         if let Some(traffic) = &mut self.traffic
             && copies >= traffic.copies
         {
-            traffic.ledger.copied(write.key, write.value);
+            traffic.ledger.copied(write.key, written);
         }
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use model::address::NodeAddress;
 use model::ids::{Epoch, NodeId};
+use model::image::Software;
 use model::slots::{Slot, SlotSet};
-use model::view::PeerRole;
+use model::view::{OpenDirection, PeerRole};
 
 use super::{Handshake, Role, Server};
 use crate::dice::Dice;
@@ -22,6 +23,10 @@ pub(crate) enum Service {
     Taken,
     /// Another node has the slot.
     Moved(NodeAddress),
+    /// Another node has the key, this once.
+    Ask(NodeAddress),
+    /// No answer comes for a moment.
+    Waits,
     /// CLUSTERDOWN.
     Down,
 }
@@ -99,14 +104,52 @@ impl Server {
         }
     }
 
-    /// What a client that writes to this slot is told (`getNodeByQuery`).
-    pub(crate) fn service(&self, slot: Slot) -> Service {
-        let owner = self.table.owner(slot);
-        match owner {
-            Some(_) if !self.serves() => Service::Down,
-            Some(owner) if owner == self.id => Service::Taken,
-            Some(owner) => self.address_of(owner).map_or(Service::Down, Service::Moved),
-            None => Service::Down,
+    /// What a client that writes to a key is told (`getNodeByQuery`).
+    pub(crate) fn service(&self, slot: Slot, key: u32, asking: bool, now: Duration) -> Service {
+        let Some(owner) = self.table.owner(slot).filter(|_| self.serves()) else {
+            return Service::Down;
+        };
+        let moved = |to| self.address_of(to).map_or(Service::Down, Service::Moved);
+        if !self.is_primary() {
+            return moved(owner);
+        }
+        let is_held = self.held_slots.as_ref().is_some_and(|it| it.contains(slot));
+        let waits = is_held || self.is_paused(now) || self.migrating.is_some();
+        match (owner == self.id, self.open.get(&slot)) {
+            (true, Some(OpenDirection::To(to))) if !self.keys.contains_key(&key) => {
+                self.address_of(*to).map_or(Service::Down, Service::Ask)
+            }
+            (true, _) if waits => Service::Waits,
+            (true, _) => Service::Taken,
+            (false, Some(OpenDirection::From(_))) if asking && waits => Service::Waits,
+            (false, Some(OpenDirection::From(_))) if asking => Service::Taken,
+            (false, _) => moved(owner),
+        }
+    }
+
+    /// The node that owns all of these slots.
+    pub(crate) fn owner_of_all(&self, slots: &SlotSet) -> Option<NodeId> {
+        let mut owners = self.table.owners();
+        let owner = owners.find(|(_, owned)| slots.difference(owned.set()).is_empty());
+        owner.map(|(owner, _)| owner)
+    }
+
+    /// Which way a slot is on its way, if it is.
+    pub(crate) fn direction_of(&self, slot: Slot) -> Option<OpenDirection> {
+        self.open.get(&slot).copied()
+    }
+
+    /// Whether too few replicas are near for a write to be taken (`min-replicas-to-write`).
+    pub(crate) fn lacks_replicas(&self) -> bool {
+        let near = self.followers.values().filter(|link| link.online).count();
+        near < self.settings.replicas_to_write
+    }
+
+    /// Whether replicas hear of keys that it deletes because a slot was lost: since 7.2.
+    pub(crate) fn passes_deletions_on(&self) -> bool {
+        match self.version.software {
+            Software::Redis => (self.version.major, self.version.minor) >= (7, 2),
+            Software::Valkey | Software::Shardyard | Software::Other => true,
         }
     }
 
@@ -118,10 +161,10 @@ impl Server {
             slots.clone()
         };
         let slot = unserved.iter().next()?;
-        let answer = match self.service(slot) {
-            Service::Taken => return None,
-            Service::Moved(address) => format!("MOVED {} {address}", slot.number()),
-            Service::Down => "CLUSTERDOWN The cluster is down".to_owned(),
+        let owner = self.table.owner(slot).filter(|_| self.serves());
+        let answer = match owner.and_then(|owner| self.address_of(owner)) {
+            Some(address) => format!("MOVED {} {address}", slot.number()),
+            None => "CLUSTERDOWN The cluster is down".to_owned(),
         };
         Some((slot, answer))
     }

@@ -19,11 +19,11 @@ const HANDSHAKE_LIMIT_MIN: Duration = Duration::from_secs(1);
 const CANDIDATES: usize = 5;
 
 impl Server {
-    /// One tick.
-    pub(crate) fn tick(&mut self, now: Duration, dice: &mut Dice) {
+    /// One tick. Gives whether it is time to tell the primary how far this one is.
+    pub(crate) fn tick(&mut self, now: Duration, dice: &mut Dice) -> bool {
         self.ticks += 1;
         if !self.config.is_cluster {
-            return;
+            return false;
         }
         self.end_handshakes(now);
         self.make_links(now);
@@ -34,6 +34,7 @@ impl Server {
         self.go_on_with_handover(now, dice);
         self.stand_for_election(now, dice);
         self.update_state(now);
+        self.ticks.is_multiple_of(10)
     }
 
     fn end_handshakes(&mut self, now: Duration) {

@@ -23,9 +23,7 @@ impl Server {
         dice: &mut Dice,
     ) -> Result<(), Refused> {
         if node == self.id {
-            return Err(Refused(
-                "ERR I tried hard but I can't forget myself...",
-            ));
+            return Err(Refused("ERR I tried hard but I can't forget myself..."));
         }
         if !self.peers.contains_key(&node) {
             let is_known = self.tells_of_forgotten() && self.is_banned(node, now);

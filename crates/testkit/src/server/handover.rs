@@ -27,7 +27,11 @@ pub(super) enum Handover {
 
 impl Server {
     /// CLUSTER FAILOVER.
-    pub(crate) fn ask_for_handover(&mut self, now: Duration, dice: &mut Dice) -> Result<(), Refused> {
+    pub(crate) fn ask_for_handover(
+        &mut self,
+        now: Duration,
+        dice: &mut Dice,
+    ) -> Result<(), Refused> {
         let Role::Replica { of, .. } = self.role else {
             return Err(Refused("ERR You should send CLUSTER FAILOVER to a replica"));
         };
