@@ -10,7 +10,10 @@
     reason = "in a test a panic is the message, and what was run is told"
 )]
 
+mod elastic;
+mod field;
 mod losses;
+mod operator;
 mod schedules;
 mod stage;
 mod steps;

@@ -83,6 +83,8 @@ impl Schedule {
             Blow::ProcessDies(_)
             | Blow::PowerLost
             | Blow::SupervisorDies
+            | Blow::HandedOver(_)
+            | Blow::SlotOpened { .. }
             | Blow::SlowStart { .. }
             | Blow::HandshakeLost(_) => false,
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use control::approve::YesToAll;
@@ -23,6 +23,7 @@ use model::ids::{InstanceName, NodeId, VariableName, WorkloadName};
 use model::image::{ServerVersion, Software};
 use model::instance::{EngineKind, Instance, TemplateFiles};
 use model::port::Clock;
+use model::spec::{Spec, Value};
 use model::step::Plan;
 use model::view::Ending;
 use plan::layout::{layout, node_count, wanted};
@@ -31,7 +32,7 @@ use template::Document;
 use testkit::{Complaint, Dice, Keeper, Owed, Site, World};
 
 /// What is delivered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Size {
     pub(crate) shards: u16,
     pub(crate) replicas: u16,
@@ -226,20 +227,8 @@ impl Stage {
 }
 
 /// An instance as `up` designs it, with ids that follow from the seed.
-fn design(seed: u64, size: Size) -> Instance {
-    let files = TemplateFiles {
-        files: [
-            ("template.yaml", include_str!("template/template.yaml")),
-            ("redis.conf", include_str!("template/redis.conf")),
-        ]
-        .map(|(path, text)| (path.to_owned(), text.to_owned()))
-        .into(),
-    };
-    let document = Document::read(&files).unwrap();
-    let values = document
-        .values(&size.given(), &mut |_| panic!("no secrets"))
-        .unwrap();
-    let spec = document.spec(&values).unwrap();
+pub(crate) fn design(seed: u64, size: Size) -> Instance {
+    let (files, values, spec) = template_of(size);
     let mut dice = Dice::new(seed);
     let ids: Vec<NodeId> = (0..node_count(&spec)).map(|_| dice.node_id()).collect();
     let addresses = wanted(&spec)
@@ -269,6 +258,41 @@ fn design(seed: u64, size: Size) -> Instance {
         delivered: false,
     }
 }
+
+/// What the template of the simulation is with this size.
+pub(crate) fn spec_of(size: Size) -> Spec {
+    template_of(size).2
+}
+
+/// The template, its variables and what it makes. Reading it costs more than a whole schedule.
+fn template_of(size: Size) -> (TemplateFiles, Values, Spec) {
+    static READ: OnceLock<Mutex<BTreeMap<Size, (TemplateFiles, Values, Spec)>>> = OnceLock::new();
+    let read = READ.get_or_init(Mutex::default);
+    let mut read = read.lock().unwrap();
+    read.entry(size)
+        .or_insert_with(|| read_template(size))
+        .clone()
+}
+
+fn read_template(size: Size) -> (TemplateFiles, Values, Spec) {
+    let files = TemplateFiles {
+        files: [
+            ("template.yaml", include_str!("template/template.yaml")),
+            ("redis.conf", include_str!("template/redis.conf")),
+        ]
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .into(),
+    };
+    let document = Document::read(&files).unwrap();
+    let values = document
+        .values(&size.given(), &mut |_| panic!("no secrets"))
+        .unwrap();
+    let spec = document.spec(&values).unwrap();
+    (files, values, spec)
+}
+
+/// The variables of a template.
+type Values = BTreeMap<VariableName, Value>;
 
 fn hands(world: &World) -> Hands {
     Hands {

@@ -113,6 +113,50 @@ pub(crate) fn changed_settings(realm: &Realm) -> Vec<Complaint> {
         .collect()
 }
 
+/// Slots that are on their way anywhere.
+pub(crate) fn open_slots(realm: &Realm) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for server in realm.servers() {
+        for open in server.open_slots() {
+            let number = open.slot.number();
+            complaints.push(format!("{}: slot {number} is open", server.address));
+        }
+    }
+    complaints
+}
+
+/// Views that differ from that of the first server.
+pub(crate) fn disagreements(realm: &Realm) -> Vec<Complaint> {
+    let servers: Vec<&Server> = realm.servers().collect();
+    let Some((first, others)) = servers.split_first() else {
+        return Vec::new();
+    };
+    let all: BTreeSet<NodeId> = servers.iter().map(|it| it.id).collect();
+    let mut complaints = Vec::new();
+    for server in &servers {
+        let mut known: BTreeSet<NodeId> = server.known().map(|(id, _)| id).collect();
+        known.insert(server.id);
+        if known != all {
+            let (more, less) = (
+                known.difference(&all).count(),
+                all.difference(&known).count(),
+            );
+            let address = server.address;
+            complaints.push(format!(
+                "{address} knows {more} nodes too many, {less} too few"
+            ));
+        }
+    }
+    let differ = others.iter().filter(|it| !it.has_same_table(first));
+    complaints.extend(differ.map(|it| {
+        format!(
+            "{} and {} do not agree who owns what",
+            first.address, it.address
+        )
+    }));
+    complaints
+}
+
 fn service(servers: &[&Server]) -> Vec<Complaint> {
     let refusing = servers.iter().filter(|server| !server.serves());
     refusing

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use model::ids::WorkloadName;
+use model::slots::Slot;
 
 /// Something that is planned to go wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,6 +78,18 @@ pub enum Blow {
         workload: WorkloadName,
         /// By how much.
         by: Duration,
+    },
+    /// Somebody has a replica take over from its primary (`CLUSTER FAILOVER`).
+    HandedOver(WorkloadName),
+    /// Somebody else has begun to move a slot between the primaries of two shards, and gone away:
+    /// it is open at its owner, and at its target too or not.
+    SlotOpened {
+        /// The slot.
+        slot: Slot,
+        /// A node of the shard that is to get it.
+        to: WorkloadName,
+        /// Whether the target has heard of it.
+        at_both: bool,
     },
     /// The next time that another node introduces itself to this one, this one forgets it again:
     /// the acquaintance stays one-sided.

@@ -8,6 +8,7 @@ pub(crate) mod atomic;
 mod blows;
 mod bus;
 mod copies;
+mod formed;
 pub(crate) mod migrate;
 mod network;
 mod processes;

@@ -283,6 +283,11 @@ impl Server {
         self.table.of(self.id)
     }
 
+    /// Whether both believe that the same nodes own the same slots.
+    pub(crate) fn has_same_table(&self, other: &Self) -> bool {
+        self.table == other.table
+    }
+
     /// The epoch of its claim.
     pub(crate) const fn claim_epoch(&self) -> Epoch {
         self.epoch

@@ -58,11 +58,14 @@ impl Settings {
                 time.map(|time| self.node_timeout = time)
             }
             "repl-diskless-sync-delay" => seconds().map(|time| self.sync_delay = time),
-            "cluster-allow-replica-migration" => match value.trim() {
-                "yes" => Some(self.allows_replica_migration = true),
-                "no" => Some(self.allows_replica_migration = false),
-                _ => None,
-            },
+            "cluster-allow-replica-migration" => {
+                let is_allowed = match value.trim() {
+                    "yes" => Some(true),
+                    "no" => Some(false),
+                    _ => None,
+                };
+                is_allowed.map(|it| self.allows_replica_migration = it)
+            }
             "min-replicas-to-write" => {
                 let count = number().and_then(|it| usize::try_from(it).ok());
                 count.map(|count| self.replicas_to_write = count)

@@ -1,11 +1,15 @@
 //! The simulated world as a test sees it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::ids::{InstanceName, WorkloadName};
+use model::ids::{InstanceName, ShardIndex, WorkloadName};
+use model::instance::Instance;
+use model::slots::SlotSet;
 use model::view::Ending;
+use model::workload::Workload;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +19,7 @@ use crate::keeper::{Keeper, Verdict};
 use crate::ledger::Ledger;
 use crate::mishap::{Fate, Mishap};
 use crate::realm::{Realm, Traffic, UnitName};
+use crate::server::keys::slots_with_keys;
 use crate::site::Site;
 
 /// How often the supervisor looks for processes that ended, where nobody rings. The real one hears
@@ -129,10 +134,38 @@ impl World {
         self.look(|realm| judge::complaints(realm, owed))
     }
 
+    /// Begins with a cluster that was delivered long ago, of which these shards own these slots.
+    pub fn form(
+        &self,
+        instance: &Instance,
+        workloads: &BTreeMap<WorkloadName, Workload>,
+        owners: &BTreeMap<ShardIndex, SlotSet>,
+    ) {
+        self.look(|realm| realm.form(instance, workloads, owners));
+    }
+
+    /// The slots that have keys where a client writes to so many.
+    #[must_use]
+    pub fn slots_with_keys() -> &'static SlotSet {
+        slots_with_keys()
+    }
+
     /// The servers whose settings are not those of their configuration files.
     #[must_use]
     pub fn changed_settings(&self) -> Vec<Complaint> {
         self.look(|realm| judge::changed_settings(realm))
+    }
+
+    /// The slots that are open anywhere.
+    #[must_use]
+    pub fn open_slots(&self) -> Vec<Complaint> {
+        self.look(|realm| judge::open_slots(realm))
+    }
+
+    /// Where two servers do not say the same of who owns what, or of who there is.
+    #[must_use]
+    pub fn disagreements(&self) -> Vec<Complaint> {
+        self.look(|realm| judge::disagreements(realm))
     }
 
     /// Does something with the tool until it is done, or until the tool is killed: then `None`.

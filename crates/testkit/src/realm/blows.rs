@@ -1,6 +1,7 @@
 //! The mishaps that strike the world itself, each at its time.
 
 use model::ids::WorkloadName;
+use model::slots::Slot;
 use model::view::Ending;
 
 use super::{Event, Process, Realm, UnitName};
@@ -47,6 +48,8 @@ impl Realm {
                     (_, _) => false,
                 }
             }
+            Blow::HandedOver(workload) => self.hand_over(workload),
+            Blow::SlotOpened { slot, to, at_both } => self.open_slot(*slot, to, *at_both),
             Blow::SlowStart { workload, by } => {
                 // It strikes with the next start.
                 self.slow_starts.insert(workload.clone(), (*by, number));
@@ -88,6 +91,48 @@ impl Realm {
         self.kill(&name);
         self.forget(&name);
         true
+    }
+
+    fn server_process(&self, workload: &WorkloadName) -> Option<Process> {
+        let unit = self.units.get(&self.find(workload)?)?;
+        self.process_at(unit.address())
+    }
+
+    /// A replica takes over, or the first replica of a primary does.
+    fn hand_over(&mut self, workload: &WorkloadName) -> bool {
+        let Some(process) = self.server_process(workload) else {
+            return false;
+        };
+        let asked = self.touch(process, None, |server, now, dice| {
+            server.ask_for_handover(now, dice)
+        });
+        asked == Some(Ok(()))
+    }
+
+    fn open_slot(&mut self, slot: Slot, to: &WorkloadName, at_both: bool) -> bool {
+        let target = self.server_process(to).and_then(|process| {
+            let server = self.server_at(process.address)?;
+            Some((process, server.id)).filter(|_| server.is_primary())
+        });
+        let owner = self
+            .servers()
+            .find(|server| server.is_primary() && server.own_slots().set().contains(slot))
+            .map(|server| (server.id, server.address));
+        let (Some((target, target_id)), Some((owner_id, address))) = (target, owner) else {
+            return false;
+        };
+        let Some(owner) = self.process_at(address).filter(|it| *it != target) else {
+            return false;
+        };
+        if at_both {
+            self.touch(target, None, |server, _, _| {
+                server.set_importing(slot, owner_id)
+            });
+        }
+        let opened = self.touch(owner, None, |server, _, _| {
+            server.set_migrating(slot, target_id)
+        });
+        opened == Some(Ok(()))
     }
 
     /// The supervisor is gone; what runs goes on, and what ends is not started again.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::address::NodeAddress;
-use model::command::{CommandError, NodeAnswer, NodeCommand};
+use model::command::{CommandError, Key, NodeAnswer, NodeCommand};
 use model::ids::NodeId;
 use model::image::{ServerVersion, Software};
 use model::slots::SlotSet;
@@ -157,18 +157,7 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
             keys,
             timeout,
             replace,
-        } => {
-            let migration = Migration {
-                to: *to,
-                keys: keys.iter().filter_map(|it| keys::number(it)).collect(),
-                timeout: *timeout,
-                replace: *replace,
-            };
-            match realm.migrate(process, &migration) {
-                Ok(ticket) => Step::Later(ticket),
-                Err(migrated) => Step::Said(told(migrated)),
-            }
-        }
+        } => migrate(realm, process, (*to, keys), (*timeout, *replace)),
         NodeCommand::MigrateSlots { ranges, to } => {
             let target = peer(realm, process, *to);
             Step::Said(job(realm, process, has_migrateslots, |realm| {
@@ -215,6 +204,24 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
         | NodeCommand::Ping
         | NodeCommand::Setting(_)
         | NodeCommand::DumpFunctions => Step::Said(question(realm, process, command)),
+    }
+}
+
+fn migrate(
+    realm: &mut Realm,
+    process: Process,
+    (to, names): (NodeAddress, &[Key]),
+    (timeout, replace): (Duration, bool),
+) -> Step {
+    let migration = Migration {
+        to,
+        keys: names.iter().filter_map(|it| keys::number(it)).collect(),
+        timeout,
+        replace,
+    };
+    match realm.migrate(process, &migration) {
+        Ok(ticket) => Step::Later(ticket),
+        Err(migrated) => Step::Said(told(migrated)),
     }
 }
 
