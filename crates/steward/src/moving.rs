@@ -84,19 +84,45 @@ pub(crate) async fn ensure(
     moved
 }
 
-/// Every pair at once: slots that begin open are finished first, key by key, because the servers'
-/// own migrations refuse a node that has any.
+/// Slots that begin open are finished first, key by key, because the servers' own migrations refuse
+/// a node that has any.
 async fn all(work: Work<'_>, pairs: &[Pair]) -> Result<(), StewardError> {
-    let by_key = pairs.iter().filter_map(|pair| pair.by_key());
-    first_error(
-        join_all(by_key.map(|pair| async move { window::move_all(work, &pair).await })).await,
-    )?;
+    let by_key = pairs.iter().filter_map(Pair::by_key);
+    for round in rounds(by_key.collect()) {
+        first_error(join_all(round.iter().map(|pair| window::move_all(work, pair))).await)?;
+    }
     let of = |driver: Driver| -> Vec<Pair> {
         let atomic = pairs.iter().filter(|pair| pair.driver == driver);
         atomic.filter_map(Pair::atomically).collect()
     };
-    atomic::migrate_slots(work, &of(Driver::MigrateSlots)).await?;
+    for round in rounds(of(Driver::MigrateSlots)) {
+        atomic::migrate_slots(work, &round).await?;
+    }
     atomic::import(work, &of(Driver::MigrationImport)).await
+}
+
+/// The pairs in rounds in which no node both gives and takes.
+///
+/// Whoever takes a slot claims everything that it has with a new epoch, the highest there is. A node
+/// that gives a slot at the same time would claim that one with it, too, and win it back from its new
+/// owner, whose keys are then deleted; told to give it up it gives it to nobody.
+fn rounds(pairs: Vec<Pair>) -> Vec<Vec<Pair>> {
+    let mut rounds = Vec::new();
+    let mut left = pairs;
+    while !left.is_empty() {
+        let (mut givers, mut takers) = (BTreeSet::new(), BTreeSet::new());
+        let (round, later) = left.into_iter().partition(|pair: &Pair| {
+            let fits = !takers.contains(&pair.source.id) && !givers.contains(&pair.target.id);
+            if fits {
+                givers.insert(pair.source.id);
+                takers.insert(pair.target.id);
+            }
+            fits
+        });
+        rounds.push(round);
+        left = later;
+    }
+    rounds
 }
 
 /// All have come to their end; the first error tells why not all are done. An error that is not
