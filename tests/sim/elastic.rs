@@ -50,7 +50,6 @@ struct Swarm {
     cuts: bool,
     handovers: bool,
     strangers: bool,
-    losses: bool,
 }
 
 impl Swarm {
@@ -63,7 +62,6 @@ impl Swarm {
             cuts: half(),
             handovers: half(),
             strangers: half(),
-            losses: half() && half(),
         }
     }
 }
@@ -127,9 +125,6 @@ impl Schedule {
         }
         if swarm.handovers {
             blows.push(Blow::HandedOver(node(dice)));
-        }
-        if swarm.losses {
-            blows.push(Blow::DataLost(node(dice)));
         }
         if swarm.strangers {
             let slots: Vec<_> = testkit::World::slots_with_keys().iter().collect();
@@ -225,7 +220,18 @@ pub(crate) fn play(
         if !schedule.blows.is_empty() {
             sleep(Duration::from_millis(ACT_MS + CUT_MAX_MS)).await;
         }
-        let last = operator.converge(&mut field.instance).await;
+        let plain = timeout(
+            Duration::from_secs(300),
+            operator.converge(&mut field.instance),
+        );
+        let last = plain.await.unwrap_or_else(|_| {
+            let text = format!("{world:?}");
+            let at = text.find("jobs: [").unwrap();
+            panic!(
+                "hangs: {}\n{schedule:?}\n{story}",
+                &text[at..(at + 3000).min(text.len())]
+            )
+        });
         let _ = writeln!(story, "  healed, run: {last:?}");
         let mut wrong = field.complaints(schedule.owed()).await;
         wrong.extend(

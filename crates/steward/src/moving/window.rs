@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::join;
 use model::command::{CommandError, NodeAnswer, NodeCommand};
 use model::migration::Brake;
-use model::slots::Slot;
+use model::slots::{Slot, SlotSet};
 
 use super::batch::{self, Batch, Cut, Weighed};
 use super::pair::Pair;
@@ -32,6 +32,9 @@ const KEYS_AT_ONCE: u32 = 1000;
 /// How long a window may go without a key that moves.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a target may take to hear who owns the slots that it is to get: gossip takes a second.
+const WORD_LIMIT: Duration = Duration::from_secs(30);
+
 /// The pause after a round in which nothing moved.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,7 @@ const TIMEOUT_PER_MIB: Duration = Duration::from_millis(250);
 /// Moves all slots of a pair. Ends between two windows where the user wants to stop.
 pub(super) async fn move_all(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
     tell_source(work, pair).await?;
+    await_known(work, pair).await?;
     // Those that are open already come first: they cost clients a redirect.
     let open = pair.open.iter();
     let slots: Vec<Slot> = open
@@ -69,6 +73,34 @@ pub(super) async fn move_all(work: Work<'_>, pair: &Pair) -> Result<(), StewardE
             Some(slots) => current = slots,
         }
         keys = fetched?;
+    }
+}
+
+/// Waits until the target has heard who owns the slots that it is to get. One that imports a slot
+/// heeds no claim on it (`clusterUpdateSlotsConfigWith`): a newcomer that does so too early never
+/// hears of an owner, says that the cluster is down, and takes no key.
+async fn await_known(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
+    let ground = work.ground;
+    let began = ground.clock.now();
+    loop {
+        let cluster = talk::cluster(ground, pair.target).await?;
+        let unknown = pair.to_move.difference(&cluster.slots_assigned());
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        if ground.clock.now().saturating_sub(began) >= WORD_LIMIT {
+            return Err(StewardError::TooLate {
+                what: format!("{} does not know who owns slots {unknown}", pair.target),
+                seconds: WORD_LIMIT.as_secs(),
+            });
+        }
+        let mut open = SlotSet::empty();
+        for slot in cluster.myself().iter().flat_map(|it| &it.open_slots) {
+            open.insert(slot.slot);
+        }
+        let deaf: Vec<Slot> = open.intersection(&unknown).iter().collect();
+        order(work, pair, End::Target, &deaf, NodeCommand::SetStable).await?;
+        ground.clock.sleep(TRY_AGAIN).await;
     }
 }
 
