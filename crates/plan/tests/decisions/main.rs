@@ -17,4 +17,6 @@ mod fence;
 mod fixture;
 mod layout;
 mod ready;
+mod scale;
 mod stop;
+mod world;
