@@ -225,9 +225,15 @@ impl SlotSet {
 
     /// The slots, lowest first.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0..SLOT_COUNT)
-            .map(Slot)
-            .filter(|slot| self.contains(*slot))
+        let lowest_taken_out = |word: &u64| Some(word & (word - 1)).filter(|rest| *rest != 0);
+        (0..).zip(self.0.iter()).flat_map(move |(index, word)| {
+            let rests = std::iter::successors(Some(*word).filter(|it| *it != 0), lowest_taken_out);
+            rests.map(move |rest| {
+                // Below 64, so it fits.
+                let bit = u16::try_from(rest.trailing_zeros()).unwrap_or(0);
+                Slot(index * 64 + bit)
+            })
+        })
     }
 
     /// The fewest ranges that hold these slots, lowest first.

@@ -16,6 +16,7 @@ mod failover;
 mod fence;
 mod fixture;
 mod layout;
+mod moves;
 mod ready;
 mod scale;
 mod stop;
