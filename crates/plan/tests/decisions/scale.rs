@@ -243,7 +243,7 @@ fn the_acting_primary_stays_where_replicas_leave() {
     must_be(&mut scene, 3, 0);
 }
 
-fn promotion(node: u8, instead_of: u8) -> Promotion {
+pub(crate) fn promotion(node: u8, instead_of: u8) -> Promotion {
     let member = |number| Member {
         id: id(number),
         address: address(number),
