@@ -209,13 +209,6 @@ impl SlotSet {
         self.combine(other, |left, right| left & right)
     }
 
-    /// Whether the two have no slot in common.
-    #[must_use]
-    pub fn is_disjoint(&self, other: &Self) -> bool {
-        let mut words = self.0.iter().zip(other.0.iter());
-        words.all(|(left, right)| left & right == 0)
-    }
-
     /// The slots of this set that the other lacks.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
@@ -232,14 +225,13 @@ impl SlotSet {
 
     /// The slots, lowest first.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0_u16..).zip(self.0.iter()).flat_map(|(index, &word)| {
-            // Each step takes away the lowest bit that is left.
-            let rests =
-                std::iter::successors(Some(word), |&rest| Some(rest & rest.wrapping_sub(1)));
-            rests.take_while(|&rest| rest != 0).filter_map(move |rest| {
-                Some(Slot(
-                    index * 64 + u16::try_from(rest.trailing_zeros()).ok()?,
-                ))
+        let lowest_taken_out = |word: &u64| Some(word & (word - 1)).filter(|rest| *rest != 0);
+        (0..).zip(self.0.iter()).flat_map(move |(index, word)| {
+            let rests = std::iter::successors(Some(*word).filter(|it| *it != 0), lowest_taken_out);
+            rests.map(move |rest| {
+                // Below 64, so it fits.
+                let bit = u16::try_from(rest.trailing_zeros()).unwrap_or(0);
+                Slot(index * 64 + bit)
             })
         })
     }

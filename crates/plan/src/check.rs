@@ -3,6 +3,9 @@
 //! It asks nothing and mends nothing. What keeps a cluster from being ready comes from `ready`;
 //! here it gets a code, a severity and a way out, and joins what is not an obstacle but a danger.
 
+mod keys;
+mod placement;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::address::NodeAddress;
@@ -12,6 +15,9 @@ use model::ids::{Epoch, NodeId};
 use model::slots::SlotSet;
 use model::step::Member;
 use model::view::{ClusterReport, ClusterView, NodeView, OpenDirection, PeerRole};
+
+pub use self::keys::in_slots_of_others;
+pub use self::placement::placement;
 
 use crate::ready::{Obstacle, obstacles};
 
@@ -91,6 +97,12 @@ pub fn check(nodes: &[NodeAddress], view: &ClusterView, replicas: Option<u16>) -
     findings.extend(equal_epochs(&clusters));
     findings.extend(missing_replicas(&clusters, replicas));
     findings.extend(mixed_versions(view));
+    worst_first(findings)
+}
+
+/// The worst first; those as bad by code and subject.
+#[must_use]
+pub fn worst_first(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|left, right| {
         (right.severity, left.code, &left.subject).cmp(&(left.severity, right.code, &right.subject))
     });

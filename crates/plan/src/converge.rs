@@ -55,7 +55,7 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         add_level(&mut plan, goal, view, policy, (level, &fence));
     }
     plan.phases.extend(fence.phases(goal, policy));
-    let cluster = cluster::plan(goal, view, policy);
+    let cluster = cluster::plan(goal, view, policy, &fence);
     plan.phases.extend(cluster.phases);
     plan.findings.extend(cluster.findings);
 

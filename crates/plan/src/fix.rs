@@ -51,7 +51,8 @@ pub fn slots_in_question(nodes: &[NodeAddress], view: &ClusterView) -> SlotSet {
 pub fn fix(nodes: &[NodeAddress], view: &ClusterView, held: &Held, consent: Consent) -> Plan {
     let cluster = Cluster::of(nodes, view, held);
     let mut verdicts: BTreeMap<Verdict, SlotSet> = BTreeMap::new();
-    for slot in SlotSet::all().iter() {
+    let all = SlotSet::all();
+    for slot in all.iter().filter(|slot| !cluster.is_in_order(*slot)) {
         let verdict = table::judge(&cluster.facts(slot), consent);
         if verdict != Verdict::Fine {
             let slots = verdicts.entry(verdict).or_insert_with(SlotSet::empty);
@@ -294,8 +295,8 @@ fn refused(reason: &Reason, slots: &SlotSet) -> (&'static str, Severity, String,
                 owner.short()
             ),
             format!(
-                "have it elected: shardyard trib call {} CLUSTER FAILOVER FORCE",
-                replica.address
+                "have it elected: redis-cli -h {} -p {} CLUSTER FAILOVER FORCE",
+                replica.address.ip, replica.address.port
             ),
         ),
         Reason::SeveralOwners(owners) => (

@@ -270,11 +270,14 @@ pub fn settled(instance: &Instance, view: &View) -> Option<Instance> {
 }
 
 fn is_gone(view: &View, name: &WorkloadName, seat: &Seat) -> bool {
-    let knows = |id: NodeId| {
-        let mut clusters = view.nodes.values().filter_map(|node| node.cluster());
-        clusters.any(|cluster| cluster.peer(id).is_some())
+    let is_known = match seat.node {
+        Some(node) => {
+            let mut clusters = view.nodes.values().filter_map(|node| node.cluster());
+            clusters.any(|cluster| cluster.peer(node.id).is_some())
+        }
+        None => shards::known_at(view, seat.address).is_some(),
     };
-    !shards::is_running(view, name) && seat.node.is_none_or(|node| !knows(node.id))
+    !shards::is_running(view, name) && !is_known
 }
 
 /// The role with which a node of this copy begins.

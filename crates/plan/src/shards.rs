@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use model::address::NodeAddress;
 use model::ids::{NodeId, ShardIndex, WorkloadName};
 use model::instance::{Instance, Layout, NodeSeat, Seat};
 use model::slots::SlotSet;
@@ -120,6 +121,15 @@ pub(crate) fn is_taken_for_owner(view: &View, id: NodeId) -> bool {
         .filter_map(NodeView::cluster)
         .filter_map(|cluster| cluster.peer(id))
         .any(|peer| peer.role == PeerRole::Primary && !peer.slots.is_empty())
+}
+
+/// The node at this address, as those that answer know it.
+pub(crate) fn known_at(view: &View, address: NodeAddress) -> Option<NodeId> {
+    let clusters = view.nodes.values().filter_map(NodeView::cluster);
+    clusters
+        .flat_map(|cluster| &cluster.peers)
+        .find(|peer| peer.address == Some(address) && !peer.in_handshake)
+        .map(|peer| peer.id)
 }
 
 /// Whether a node copies this primary, and its link is up.

@@ -14,6 +14,7 @@ use model::slots::SlotSet;
 use model::step::{ClusterStep, Condition, Member, Phase, Promotion, Step, StewardStep, Wait};
 use model::view::{ClusterReport, EngineView, NodeView, PeerRole, View};
 
+use super::fence::Fence;
 use super::{Goal, is_new, leave, slots};
 use crate::create::{self, Method, member};
 use crate::policy::Policy;
@@ -72,10 +73,14 @@ pub(super) struct ClusterPlan {
 }
 
 /// What the cluster lacks.
-pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
+pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -> ClusterPlan {
     let layout = &goal.instance.layout;
     let mut plan = ClusterPlan::default();
     if layout.nodes().next().is_none() {
+        if shards::is_under_way(goal.instance) {
+            plan.findings = leave::findings(goal.instance, view);
+            plan.phases = leave::phases(goal.instance, view);
+        }
         return plan;
     }
     if let Some(elections) = first_elections(goal, view).filter(|_| policy.elect_planned) {
@@ -100,10 +105,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
         .collect();
     let is_new = is_new(goal, view);
     let begins_by_meeting = is_new && method(goal, &view.engine) == Method::Meet;
-    let changes = shards::is_under_way(goal.instance);
-    let is_awaited = |node: &Node<'_>| {
-        cluster_at(view, node.1).is_none() && !(changes && leave::is_blank(view, node))
-    };
+    let is_awaited = |node: &Node<'_>| is_awaited(goal.instance, view, fence, node);
     if members.iter().any(is_awaited) && !begins_by_meeting {
         // Those that are still to start may know more than we do; the next plan will see.
         return plan;
@@ -115,13 +117,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
         Vec::new()
     };
     if !is_new && !unowned.is_empty() {
-        plan.findings.push(Finding {
-            code: Code("SY2202"),
-            severity: Severity::Critical,
-            subject: "cluster".to_owned(),
-            message: format!("nobody owns slots {unowned}"),
-            help: Some("nothing is given away by guessing; find out who owned them".to_owned()),
-        });
+        plan.findings.push(nobody_owns(&unowned));
     }
     let has_new_owners = !slots.is_empty();
     push(&mut plan.phases, "every slot has an owner", slots);
@@ -143,6 +139,25 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy) -> ClusterPlan {
         change(&mut plan, goal.instance, view, policy);
     }
     plan
+}
+
+/// Whether a node does not answer that may know more than we do. A newcomer knows nothing.
+fn is_awaited(instance: &Instance, view: &View, fence: &Fence, node: &Node<'_>) -> bool {
+    let is_newcomer = instance.delivered && leave::is_unheard_of(view, node);
+    let comes = (shards::is_under_way(instance) || is_newcomer)
+        && leave::is_blank(view, node)
+        && !fence.holds(node.0);
+    cluster_at(view, node.1).is_none() && !comes
+}
+
+fn nobody_owns(slots: &SlotSet) -> Finding {
+    Finding {
+        code: Code("SY2202"),
+        severity: Severity::Critical,
+        subject: "cluster".to_owned(),
+        message: format!("nobody owns slots {slots}"),
+        help: Some("nothing is given away by guessing; find out who owned them".to_owned()),
+    }
 }
 
 /// What a change of the instance asks for beyond what every cluster has: primaries that leave hand

@@ -94,13 +94,17 @@ pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
             .map(|(name, _, _)| *name)
             .filter(|name| has_begun && !is_left(name))
             .collect();
+        let beginning = beginning(instance, view, &nodes);
+        if beginning == Beginning::Right {
+            continue;
+        }
         if gone.len() == nodes.len() {
             for name in gone {
-                match beginning(instance, view, &nodes) {
-                    Beginning::Right => {}
-                    Beginning::Undecided => fence.hold(name, None, unknown(name, shard)),
-                    Beginning::Wrong => fence.hold(name, None, lost(name, shard)),
-                }
+                let finding = match beginning {
+                    Beginning::Undecided => unknown(name, shard),
+                    Beginning::Right | Beginning::Wrong => lost(name, shard),
+                };
+                fence.hold(name, None, finding);
             }
             continue;
         }
@@ -141,10 +145,10 @@ pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
 
 type Nodes<'a> = [(&'a WorkloadName, &'a Seat, NodeSeat)];
 
-/// Whether a shard of which nothing is left may begin empty.
+/// Whether a shard may begin empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Beginning {
-    /// Others own every slot: it is a newcomer.
+    /// Others own every slot: it is a newcomer, or has given all away.
     Right,
     /// It may be a newcomer, and nobody is there to tell.
     Undecided,

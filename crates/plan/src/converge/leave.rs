@@ -15,7 +15,7 @@ use model::view::{NodeView, PeerRole, View, WorkloadPhase};
 use super::counted;
 use crate::scale::leaves;
 use crate::shards::{
-    Node, acting, cluster_of, is_taken_for_owner, member, myself_of, owned, report_of,
+    Node, acting, cluster_of, is_taken_for_owner, known_at, member, myself_of, owned, report_of,
 };
 
 /// Whether a workload that leaves need not be started, nor waited for: nothing is missed without it.
@@ -58,8 +58,14 @@ pub(super) fn is_blank(view: &View, node: &Node<'_>) -> bool {
     !keeps && report_of(view, node).is_none() && !is_taken_for_owner(view, node.2.id)
 }
 
-/// The last look, the stop, the forgetting; of those that have left already only what is left of
-/// them. `drains` says whether slots are still moved before.
+/// Whether the others have never heard of a node: it is a newcomer, and not one that was lost.
+pub(super) fn is_unheard_of(view: &View, node: &Node<'_>) -> bool {
+    let mut clusters = view.nodes.values().filter_map(NodeView::cluster).peekable();
+    clusters.peek().is_some() && clusters.all(|cluster| cluster.peer(node.2.id).is_none())
+}
+
+/// The last look, the stop, the forgetting; of those that have left already only what is left to do
+/// of it.
 pub(super) fn phases(instance: &Instance, view: &View) -> Vec<Phase> {
     let layout = &instance.layout;
     let going: Vec<(&WorkloadName, &Seat)> = layout
@@ -106,7 +112,7 @@ fn may_go(instance: &Instance, view: &View, name: &WorkloadName) -> bool {
         return false;
     };
     let Some(node) = seat.node else {
-        return true;
+        return is_bare(view, seat);
     };
     let node = (name, seat, node);
     let Some(myself) = myself_of(view, &node) else {
@@ -117,6 +123,25 @@ fn may_go(instance: &Instance, view: &View, name: &WorkloadName) -> bool {
         // In a shard that leaves its slots go first; in one that stays, a replica takes over first.
         PeerRole::Primary if leaves(layout, node.2.shard) => true,
         PeerRole::Primary => has_heir(layout, view, &node),
+    }
+}
+
+/// Whether a workload that is no node of ours has nothing of its own. One that is no server, or
+/// does not run, is not in the view.
+fn is_bare(view: &View, seat: &Seat) -> bool {
+    let report = match view.nodes.get(&seat.address) {
+        None => return true,
+        Some(NodeView::Answering(report)) => report,
+        Some(NodeView::Silent { .. } | NodeView::Refusing { .. } | NodeView::Loading) => {
+            return false;
+        }
+    };
+    let myself = report.cluster.as_ref().and_then(|it| it.myself());
+    match myself.map(|it| it.role) {
+        Some(PeerRole::Replica(Some(_))) => true,
+        Some(PeerRole::Primary | PeerRole::Replica(None)) | None => {
+            report.keys == 0 && myself.is_none_or(|it| it.slots.is_empty())
+        }
     }
 }
 
@@ -181,64 +206,65 @@ fn must_stop(view: &View, name: &WorkloadName) -> bool {
 }
 
 /// All that stay forget all that go, in one step, because a node that one of them still knows comes
-/// back by gossip.
+/// back by gossip. Newcomers are among them: by then they have met those that go.
 fn forgetting(
     layout: &Layout,
     view: &View,
     going: &[(&WorkloadName, &Seat)],
 ) -> Option<StewardStep> {
-    let answering = |name: &WorkloadName, seat: &Seat| {
-        let cluster = view.nodes.get(&seat.address).and_then(NodeView::cluster)?;
-        let id = seat.node.map_or(cluster.id, |node| node.id);
-        let address = seat.address;
-        (id == cluster.id && !going.iter().any(|(it, _)| *it == name))
-            .then_some((Member { id, address }, cluster))
-    };
-    let stays = |name: &WorkloadName| layout.seats.get(name).is_some_and(|it| !it.leaves);
-    let by: Vec<_> = layout
-        .seats
-        .iter()
-        .filter(|(name, _)| stays(name))
-        .filter_map(|(name, seat)| answering(name, seat))
-        .collect();
+    let seen = |seat: &Seat| view.nodes.get(&seat.address).and_then(NodeView::cluster);
     let id_of = |seat: &Seat| {
-        let seen = view.nodes.get(&seat.address).and_then(NodeView::cluster);
-        seat.node.map(|it| it.id).or(seen.map(|it| it.id))
+        let node = seat.node.map(|it| it.id);
+        node.or_else(|| seen(seat).map(|it| it.id))
+            .or_else(|| known_at(view, seat.address))
     };
-    let is_known = |id: &NodeId| by.iter().any(|(_, cluster)| cluster.peer(*id).is_some());
+    let staying = layout.seats.values().filter(|seat| !seat.leaves);
+    let is_known = |id: &NodeId| {
+        let mut others = staying.clone().filter_map(seen);
+        others.any(|cluster| cluster.peer(*id).is_some())
+    };
     let gone: Vec<NodeId> = going
         .iter()
         .filter_map(|(_, seat)| id_of(seat))
         .filter(is_known)
         .collect();
+    let by = staying.clone().filter_map(|seat| {
+        Some(Member {
+            id: id_of(seat)?,
+            address: seat.address,
+        })
+    });
     (!gone.is_empty()).then(|| StewardStep::EnsureForgotten {
         gone,
-        by: by.into_iter().map(|(member, _)| member).collect(),
+        by: by.collect(),
     })
 }
 
 /// Those that cannot go yet, and why.
 pub(super) fn findings(instance: &Instance, view: &View) -> Vec<Finding> {
-    let stuck = |name: &&WorkloadName| {
-        let answers = instance
-            .layout
-            .nodes()
-            .find(|node| node.0 == *name)
-            .is_some_and(|node| report_of(view, &node).is_some());
-        answers && !may_go(instance, view, name)
-    };
     let leaving = instance.layout.seats.iter().filter(|(_, seat)| seat.leaves);
     leaving
-        .map(|(name, _)| name)
-        .filter(stuck)
-        .map(|name| Finding {
-            code: Code("SY2414"),
-            severity: Severity::Critical,
-            subject: name.to_string(),
-            message: "it is to leave and is the primary of a shard that stays; no replica of it \
-                      that stays is linked and has caught up"
-                .to_owned(),
-            help: Some("wait for the replicas, or see shardyard status".to_owned()),
+        .filter(|(name, seat)| {
+            let answers = view.nodes.contains_key(&seat.address);
+            answers && !may_go(instance, view, name)
+        })
+        .filter_map(|(name, seat)| {
+            let message = match seat.node {
+                // What does not answer is waited for.
+                Some(node) if report_of(view, &(name, seat, node)).is_none() => return None,
+                Some(_) => {
+                    "it is to leave and is the primary of a shard that stays; no replica of it that \
+                     stays is linked and has caught up"
+                }
+                None => "it is to leave, and it holds something or does not say",
+            };
+            Some(Finding {
+                code: Code("SY2414"),
+                severity: Severity::Critical,
+                subject: name.to_string(),
+                message: message.to_owned(),
+                help: Some(format!("shardyard status {}", instance.name)),
+            })
         })
         .collect()
 }

@@ -70,6 +70,8 @@ pub(super) struct SilentOwner {
 pub(super) struct Cluster<'a> {
     witnesses: Vec<(Member, &'a ClusterReport)>,
     silent: Vec<(NodeAddress, String)>,
+    /// How many do not answer, those included that nobody asked.
+    silent_count: usize,
     held: &'a Held,
     /// By slot, of those that do not answer: the latest claim, by the word of others.
     claims_of_silent: Vec<Option<(Epoch, NodeId)>>,
@@ -92,6 +94,7 @@ impl<'a> Cluster<'a> {
             .collect();
         let mut cluster = Self {
             silent: silent(nodes, view),
+            silent_count: 0,
             claims_of_silent: vec![None; usize::from(SLOT_COUNT)],
             own_claims: vec![Vec::new(); usize::from(SLOT_COUNT)],
             open: BTreeMap::new(),
@@ -101,6 +104,7 @@ impl<'a> Cluster<'a> {
             held,
         };
         cluster.read();
+        cluster.silent_count = cluster.silent.len().max(cluster.unknown_silent());
         cluster
     }
 
@@ -154,11 +158,23 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Whether nothing at all is amiss, which is so for nearly every slot.
+    pub(super) fn is_in_order(&self, slot: Slot) -> bool {
+        let number = usize::from(slot.number());
+        let [(_, owner)] = self.own_claims[number].as_slice() else {
+            return false;
+        };
+        let mut holders = self.holders.get(&slot).into_iter().flatten();
+        self.claims_of_silent[number].is_none()
+            && !self.open.contains_key(&slot)
+            && holders.all(|(holder, _)| holder == owner)
+    }
+
     pub(super) fn facts(&self, slot: Slot) -> Facts {
         let number = usize::from(slot.number());
         let mut facts = Facts {
             owners: self.own_claims[number].iter().map(|(_, it)| *it).collect(),
-            silent: self.silent.len().max(self.unknown_silent()),
+            silent: self.silent_count,
             ..Facts::default()
         };
         let answers = |id: &NodeId| self.witnesses.iter().any(|(member, _)| member.id == *id);

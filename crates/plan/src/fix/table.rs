@@ -47,6 +47,8 @@ pub(super) enum Verdict {
     Own {
         /// The owner.
         node: Member,
+        /// Where it is closed first.
+        closes: Vec<Member>,
         /// Empty where all keys are at the owner.
         chain: Vec<Member>,
         /// Whose keys are given up.
@@ -91,8 +93,8 @@ impl Verdict {
     pub(super) fn closes(&self) -> &[Member] {
         match self {
             Self::Close { nodes, .. } => nodes,
-            Self::Gather { closes, .. } => closes,
-            Self::Fine | Self::Own { .. } | Self::Cover { .. } | Self::Refuse(_) => &[],
+            Self::Gather { closes, .. } | Self::Own { closes, .. } => closes,
+            Self::Fine | Self::Cover { .. } | Self::Refuse(_) => &[],
         }
     }
 
@@ -214,17 +216,18 @@ fn unowned(facts: &Facts, consent: Consent) -> Verdict {
     }
     let mut holders = facts.holders.clone();
     holders.sort_by_key(|it| (std::cmp::Reverse(facts.keys.get(&it.id).copied()), *it));
-    match holders.first() {
-        None => Verdict::Cover { gives_up },
-        Some(node) => Verdict::Own {
-            node: *node,
-            chain: if holders.len() > 1 {
-                holders.clone()
-            } else {
-                Vec::new()
-            },
-            gives_up,
-        },
+    let Some(node) = holders.first().copied() else {
+        return Verdict::Cover { gives_up };
+    };
+    let closes = in_the_way(facts, &holders);
+    if holders.len() == 1 {
+        holders.clear();
+    }
+    Verdict::Own {
+        node,
+        closes,
+        chain: holders,
+        gives_up,
     }
 }
 
@@ -236,15 +239,16 @@ fn owned_twice(latest: Member, facts: &Facts) -> Verdict {
         .filter(|owner| facts.keys.contains_key(&owner.id))
         .collect();
     match with_keys.as_slice() {
-        [] => own(latest),
-        [only] => own(*only),
+        [] => own(latest, facts),
+        [only] => own(*only, facts),
         [_, _, ..] => Verdict::Refuse(Reason::SeveralOwners(with_keys)),
     }
 }
 
-const fn own(node: Member) -> Verdict {
+fn own(node: Member, facts: &Facts) -> Verdict {
     Verdict::Own {
         node,
+        closes: in_the_way(facts, &[node]),
         chain: Vec::new(),
         gives_up: None,
     }

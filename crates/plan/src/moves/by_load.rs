@@ -36,7 +36,11 @@ pub(super) fn balance(shares: &[Share], loads: &Loads, threshold_percent: u32) -
         }
     }
     let mut moves = moves.of(shares);
-    moves.extend(weightless(shares, load));
+    let gives =
+        |share: &Share| share.weight > 0 && moves.iter().any(|each| each.source == share.member);
+    // Nobody gives with one hand and takes with the other.
+    let others: Vec<Share> = shares.iter().filter(|it| !gives(it)).cloned().collect();
+    moves.extend(weightless(&others, load));
     merged(moves)
 }
 

@@ -142,33 +142,37 @@ fn of_cluster(instance: &Instance, service: &Service, part: ClusterPart, view: &
     }
 }
 
-/// The shards that stay, and those that leave: those with the least to move. Of equal ones, those
-/// whose primary is on the host with the most primaries, and then the highest.
+/// The shards that stay, and those that leave: those with the least to move. Of equal ones, one
+/// whose primary is on the host with the most primaries at that moment, and then the highest.
 fn who_stays(
     layout: &Layout,
     wanted: u16,
     view: &View,
 ) -> (BTreeSet<ShardIndex>, BTreeSet<ShardIndex>) {
-    let shards = layout.shards();
-    let mut by_host: BTreeMap<&HostName, usize> = BTreeMap::new();
-    let primaries: BTreeMap<ShardIndex, Node<'_>> = shards
-        .iter()
-        .filter_map(|shard| Some((*shard, acting(layout, view, *shard)?)))
+    let mut stay: BTreeMap<ShardIndex, Option<Node<'_>>> = layout
+        .shards()
+        .into_iter()
+        .map(|shard| (shard, acting(layout, view, shard)))
         .collect();
-    for (_, seat, _) in primaries.values() {
-        *by_host.entry(&seat.host).or_default() += 1;
+    let mut gone = BTreeSet::new();
+    while stay.len() > usize::from(wanted) {
+        let mut by_host: BTreeMap<&HostName, usize> = BTreeMap::new();
+        for (_, seat, _) in stay.values().flatten() {
+            *by_host.entry(&seat.host).or_default() += 1;
+        }
+        let least = stay.iter().min_by_key(|(shard, primary)| {
+            let report = primary.and_then(|node| report_of(view, &node));
+            let held = report.map_or((0, 0), |it| (it.keys, coarse(it.memory_used.as_bytes())));
+            let crowd = primary.map_or(0, |(_, seat, _)| by_host[&seat.host]);
+            (held, Reverse(crowd), Reverse(**shard))
+        });
+        let Some(shard) = least.map(|(shard, _)| *shard) else {
+            break;
+        };
+        stay.remove(&shard);
+        gone.insert(shard);
     }
-    let mut order: Vec<ShardIndex> = shards.iter().copied().collect();
-    order.sort_by_cached_key(|shard| {
-        let primary = primaries.get(shard);
-        let report = primary.and_then(|node| report_of(view, node));
-        let held = report.map_or((0, 0), |it| (it.keys, coarse(it.memory_used.as_bytes())));
-        let crowd = primary.map_or(0, |(_, seat, _)| by_host[&seat.host]);
-        (held, Reverse(crowd), Reverse(*shard))
-    });
-    let surplus = shards.len().saturating_sub(usize::from(wanted));
-    let gone: BTreeSet<ShardIndex> = order.into_iter().take(surplus).collect();
-    (shards.difference(&gone).copied().collect(), gone)
+    (stay.into_keys().collect(), gone)
 }
 
 /// Whole MiB: what servers without a key differ by says nothing.

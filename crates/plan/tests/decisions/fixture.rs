@@ -182,7 +182,14 @@ impl Scene {
 
     /// All is well: delivered, and each node holds ten keys.
     pub(crate) fn whole(shards: u16, replicas: u16) -> Self {
+        Self::whole_on(1, shards, replicas)
+    }
+
+    /// The same on this many hosts.
+    pub(crate) fn whole_on(count: u8, shards: u16, replicas: u16) -> Self {
         let mut scene = Self::nothing(spec(shards, replicas), redis_7());
+        scene.view.engine.hosts = hosts(count);
+        scene.instance = instance_on(&hosts(count), spec(shards, replicas));
         scene.instance.delivered = true;
         let names: Vec<WorkloadName> = scene.instance.layout.seats.keys().cloned().collect();
         for name in &names {
@@ -339,6 +346,10 @@ fn report(scene: &Scene, name: &WorkloadName) -> NodeReport {
 
 /// A server of a cluster that knows nobody: as it is after its first start.
 pub(crate) fn alone(number: u8) -> NodeView {
+    alone_as(id(number), address(number))
+}
+
+pub(crate) fn alone_as(id: NodeId, address: NodeAddress) -> NodeView {
     NodeView::Answering(Box::new(NodeReport {
         version: redis_7(),
         keys: 0,
@@ -349,12 +360,12 @@ pub(crate) fn alone(number: u8) -> NodeView {
             replicas: Vec::new(),
         },
         cluster: Some(ClusterReport {
-            id: id(number),
+            id,
             serves: false,
             current_epoch: model::ids::Epoch(0),
             peers: vec![Peer {
-                id: id(number),
-                address: Some(address(number)),
+                id,
+                address: Some(address),
                 role: PeerRole::Primary,
                 health: PeerHealth::Reached,
                 in_handshake: false,
