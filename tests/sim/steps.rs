@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use model::fault::Class;
 use model::image::ServerVersion;
 use testkit::{Fate, How, Mishap, Owed, simulate};
 
