@@ -3,6 +3,7 @@
 .PHONY: up test build bench soak clean
 
 NAME ?= demo
+SCHEDULES ?= 100000
 SERVERS ?= $(CURDIR)/target/servers
 export SHARDYARD_SERVERS ?= $(SERVERS)
 
@@ -23,6 +24,10 @@ bench:
 	@tests/fetch-servers $(SERVERS)
 	cargo build --release --quiet --bin shardyard
 	cargo bench --quiet -p benches $(BENCH)
+
+# Random schedules of everything that can go wrong, for as long as you like.
+soak:
+	SHARDYARD_SIM_SCHEDULES=$(SCHEDULES) cargo test --quiet -p tests --test sim random_schedules -- --nocapture
 
 clean:
 	cargo clean

@@ -227,6 +227,8 @@ fn codes(text: &str) -> BTreeSet<String> {
     text.match_indices("SY")
         .filter_map(|(at, _)| text.get(at..at + 6))
         .filter(|code| code[2..].bytes().all(|byte| byte.is_ascii_digit()))
+        // The simulation's own, which no user sees.
+        .filter(|code| !code.starts_with("SY9"))
         .map(str::to_owned)
         .collect()
 }

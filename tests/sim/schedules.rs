@@ -8,14 +8,15 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use model::fault::Fault;
 use model::image::ServerVersion;
 use testkit::{Blow, Dice, Fate, How, Ledger, Mishap, Owed, World, simulate};
 use tokio::time::{sleep, timeout};
 
 use crate::stage::{Size, Stage, redis_6, redis_7, valkey_9, workload};
 
-/// How many schedules the test runs unless it is told otherwise.
-const SCHEDULES: u64 = 2000;
+/// How many schedules the test runs unless it is told otherwise; `make soak` runs more.
+const SCHEDULES: u64 = 400;
 
 /// How long after the beginning the blows of an act fall, at most.
 const ACT: Duration = Duration::from_secs(4);
@@ -59,8 +60,9 @@ impl Schedule {
         let tries = (0..dice.between(1, 3))
             .map(|_| dice.percent(40).then(|| dice.millis(0, 3000)))
             .collect();
-        // Of each schedule at most one copy is destroyed, so that there is one left to be found.
-        let mut may_destroy = replicas > 0;
+        // Of each schedule at most one copy is destroyed, so that there is one left to be found,
+        // and only where a majority is left to elect it (`losses` has what happens otherwise).
+        let mut may_destroy = replicas > 0 && shards >= 3;
         let mut act = |dice: &mut Dice| {
             (0..dice.between(0, 3))
                 .map(|_| (dice.millis(0, 4000), blow(dice, size, &mut may_destroy)))
@@ -152,6 +154,9 @@ fn play(seed: u64) -> Result<Outcome, String> {
     let mut dice = Dice::new(seed);
     let schedule = Schedule::new(&mut dice);
     let world_seed = dice.next();
+    if number("SHARDYARD_SIM_SEED").is_some() {
+        eprintln!("{schedule:#?}");
+    }
     simulate(async {
         let size = schedule.size;
         let stage = Stage::designed(world_seed, schedule.version, size);
@@ -173,16 +178,16 @@ fn play(seed: u64) -> Result<Outcome, String> {
             let _ = writeln!(story, "  up: {outcome:?}");
         }
         heal(first).await;
-        let mut outcome = stage.up().await;
+        let mut outcome = up(&stage).await;
         let _ = writeln!(story, "  healed, up: {outcome:?}");
         if outcome.is_ok() {
             strike(world, second);
             sleep(schedule.absence).await;
             // Whoever comes back may come back while things still go wrong.
-            let early = stage.up().await;
+            let early = up(&stage).await;
             let _ = writeln!(story, "  struck again, up: {early:?}");
             heal(second).await;
-            outcome = stage.up().await;
+            outcome = up(&stage).await;
             let _ = writeln!(story, "  healed, up: {outcome:?}");
         }
         let mut wrong = stage.complaints(schedule.owed()).await;
@@ -201,6 +206,29 @@ fn play(seed: u64) -> Result<Outcome, String> {
             took: stage.now(),
         })
     })
+}
+
+/// Runs `up`, and again where a step that was planned to go wrong comes only now.
+async fn up(stage: &Stage) -> Result<bool, Fault> {
+    loop {
+        let before = steps_struck(&stage.world);
+        let outcome = stage.world.until_killed(stage.up()).await;
+        match outcome {
+            Some(outcome) if outcome.is_ok() || steps_struck(&stage.world) == before => {
+                return outcome;
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn steps_struck(world: &World) -> usize {
+    let fates = world.fates();
+    let steps = fates.iter().filter(|(mishap, fate)| match mishap {
+        Mishap::Call { .. } | Mishap::Command { .. } => *fate == Fate::Struck,
+        Mishap::Blow { .. } => false,
+    });
+    steps.count()
 }
 
 fn strike(world: &World, blows: &[(Duration, Blow)]) {

@@ -167,18 +167,20 @@ impl Stage {
 
     /// Delivers. Gives whether anything had to be done.
     pub(crate) async fn up(&self) -> Result<bool, Fault> {
-        match self.control.run(Command::Up(self.request(false))).await? {
-            Reply::Delivered(delivery) => Ok(delivery.changed),
-            other => panic!("up gives {other:?}"),
-        }
+        let reply = self.control.run(Command::Up(self.request(false))).await?;
+        let Reply::Delivered(delivery) = reply else {
+            panic!("up gives {reply:?}");
+        };
+        Ok(delivery.changed)
     }
 
     /// What an `up` would do.
     pub(crate) async fn plan(&self) -> Result<Plan, Fault> {
-        match self.control.run(Command::Up(self.request(true))).await? {
-            Reply::Plan(plan) => Ok(plan),
-            other => panic!("up --dry-run gives {other:?}"),
-        }
+        let reply = self.control.run(Command::Up(self.request(true))).await?;
+        let Reply::Plan(plan) = reply else {
+            panic!("up --dry-run gives {reply:?}");
+        };
+        Ok(plan)
     }
 
     /// Takes the instance down; its data stays.

@@ -16,7 +16,7 @@ use crate::process::kill;
 pub struct Shardyard {
     home: PathBuf,
     /// Kept for its end, which removes the folder.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
     name: String,
 }
 
@@ -56,7 +56,7 @@ impl Shardyard {
         let folder = tempfile::Builder::new().prefix("sy-").tempdir().unwrap();
         Self {
             home: folder.path().to_owned(),
-            _folder: Some(folder),
+            folder: Some(folder),
             name: fresh_name(),
         }
     }
@@ -66,7 +66,7 @@ impl Shardyard {
     pub fn in_folder(home: &Path) -> Self {
         Self {
             home: home.to_owned(),
-            _folder: None,
+            folder: None,
             name: fresh_name(),
         }
     }
@@ -268,6 +268,8 @@ impl Shardyard {
 impl Drop for Shardyard {
     fn drop(&mut self) {
         if std::env::var_os("SHARDYARD_KEEP").is_some() {
+            // What runs goes on too: for a person who wants to look at it, and end it.
+            let _ = self.folder.take().map(TempDir::keep);
             eprintln!("kept: {}", self.home.display());
             return;
         }

@@ -12,6 +12,7 @@ use redis::Value;
 
 use crate::Session;
 use crate::connection::{NodeError, NodeErrorKind};
+use crate::info::Info;
 use crate::{cluster_nodes, meet, observe};
 
 /// How long a node may take to reach a majority of the primaries after a start.
@@ -21,6 +22,10 @@ const VOTERS_LIMIT: Duration = Duration::from_secs(2);
 /// lost election is not held again by the server within 2 × node time-out, so that waiting longer
 /// is of no use.
 const ELECTION_LIMIT: Duration = Duration::from_millis(1500);
+
+/// A server that starts as a primary takes no writes for 2 s (`CLUSTER_WRITABLE_DELAY`). This old
+/// it is too near to that, for an election that takes a tenth of a second.
+const SERVES_SOON_SECONDS: u64 = 1;
 
 /// How long the primary before may take to hear of its successor, which tells it at once.
 const WORD_LIMIT: Duration = Duration::from_millis(100);
@@ -39,6 +44,9 @@ pub(crate) enum PromoteError {
     },
     /// It was not elected.
     NotElected { node: Member },
+    /// The primary before takes writes, or is about to: what it has acknowledged and not yet passed
+    /// on would be lost.
+    Serves { before: Member },
     /// It is not a replica, and not of the primary that it should follow on.
     NotItsReplica { promotion: Promotion },
 }
@@ -59,6 +67,10 @@ impl fmt::Display for PromoteError {
                 "{node} was not elected within {} ms",
                 ELECTION_LIMIT.as_millis()
             ),
+            Self::Serves { before } => write!(
+                out,
+                "{before} serves, and a forced election would lose writes"
+            ),
             Self::NotItsReplica { promotion } => write!(
                 out,
                 "{} is no replica of {}",
@@ -72,12 +84,20 @@ impl std::error::Error for PromoteError {}
 
 impl Explain for PromoteError {
     fn code(&self) -> Code {
-        Code("SY2016")
+        match self {
+            // The guard of a supervisor knows by this one that there was an election.
+            Self::NotElected { .. } => Code("SY2018"),
+            Self::NoVoters { .. } | Self::Serves { .. } | Self::NotItsReplica { .. } => {
+                Code("SY2016")
+            }
+        }
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::NoVoters { .. } | Self::NotElected { .. } => Class::NotConverged,
+            Self::NoVoters { .. } | Self::NotElected { .. } | Self::Serves { .. } => {
+                Class::NotConverged
+            }
             Self::NotItsReplica { .. } => Class::Refused,
         }
     }
@@ -88,6 +108,7 @@ impl Explain for PromoteError {
                 Some("start the primaries that do not answer: a majority must vote".to_owned())
             }
             Self::NotElected { node }
+            | Self::Serves { before: node }
             | Self::NotItsReplica {
                 promotion: Promotion { node, .. },
             } => Some(format!(
@@ -111,10 +132,10 @@ pub(crate) async fn ensure_all(
 
 async fn ensure(session: Session<'_>, promotion: Promotion) -> Result<(), Fault> {
     let node = promotion.node;
-    if is_primary(session, node).await? {
+    if is_primary(session, node).await? || has_won_meanwhile(session, promotion).await? {
         return Ok(());
     }
-    await_voters(session, promotion).await?;
+    must_not_serve(session, promotion.instead_of).await?;
     let mut connection = session.to(node.address).await?;
     connection.ask(&["CLUSTER", "FAILOVER", "FORCE"]).await?;
     let begun = Instant::now();
@@ -159,9 +180,32 @@ async fn is_primary(session: Session<'_>, node: Member) -> Result<bool, NodeErro
     }
 }
 
-/// An election that begins while too few primaries are linked is lost, and the server holds the
-/// next one only much later.
-async fn await_voters(session: Session<'_>, promotion: Promotion) -> Result<(), Fault> {
+/// A primary that takes writes is not forced out of its place. One that does not answer, or reads
+/// its data, takes none.
+async fn must_not_serve(session: Session<'_>, before: Member) -> Result<(), Fault> {
+    let serves = async {
+        let mut connection = session.to(before.address).await?;
+        let mut ask = async |question: [&str; 2]| {
+            let answer = connection.ask(&question).await?;
+            observe::text(&connection, &question, answer)
+        };
+        let cluster = ask(["CLUSTER", "INFO"]).await?;
+        let server = ask(["INFO", "server"]).await?;
+        let age = Info::new(&server).number("uptime_in_seconds");
+        Ok::<bool, NodeError>(
+            Info::new(&cluster).text("cluster_state") == Some("ok")
+                || age.is_some_and(|it| it >= SERVES_SOON_SECONDS),
+        )
+    };
+    if serves.await.unwrap_or(false) {
+        return Err(PromoteError::Serves { before }.into());
+    }
+    Ok(())
+}
+
+/// Waits for voters: an election that begins while too few primaries are linked is lost, and the
+/// server holds the next one only much later. One that somebody else began may be won before.
+async fn has_won_meanwhile(session: Session<'_>, promotion: Promotion) -> Result<bool, Fault> {
     let node = promotion.node;
     let begun = Instant::now();
     loop {
@@ -171,18 +215,18 @@ async fn await_voters(session: Session<'_>, promotion: Promotion) -> Result<(), 
         let text = observe::text(&connection, &question, answer)?;
         let (_, peers) = cluster_nodes::read(&text)
             .map_err(|problem| connection.unexpected(&question, &problem))?;
-        let copies = peers
-            .iter()
-            .find(|peer| peer.id == node.id)
-            .is_some_and(|peer| peer.role == PeerRole::Replica(Some(promotion.instead_of.id)));
-        if !copies {
+        let role = peers.iter().find(|it| it.id == node.id).map(|it| it.role);
+        if role == Some(PeerRole::Primary) {
+            return Ok(true);
+        }
+        if role != Some(PeerRole::Replica(Some(promotion.instead_of.id))) {
             return Err(PromoteError::NotItsReplica { promotion }.into());
         }
         let voters = peers.iter().filter(|peer| !peer.slots.is_empty());
         let needed = voters.clone().count() / 2 + 1;
         let reached = voters.filter(|peer| peer.linked).count();
         if reached >= needed {
-            return Ok(());
+            return Ok(false);
         }
         if begun.elapsed() > VOTERS_LIMIT {
             return Err(PromoteError::NoVoters {

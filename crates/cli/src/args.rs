@@ -4,9 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Sharded Redis and Valkey clusters with one command.
+/// Delivers a sharded Redis or Valkey cluster with one command, and keeps it as it was asked for
 #[derive(Debug, Parser)]
-#[command(name = "shardyard", version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(
+    name = "shardyard",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = EXAMPLES
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) general: General,

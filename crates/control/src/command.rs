@@ -14,6 +14,7 @@ use model::instance::Instance;
 use model::port::{ExecRequest, LogRequest};
 use model::spec::Credentials;
 use model::step::Plan;
+use model::view::NodeView;
 
 use crate::approve::Approver;
 use crate::hands::Hands;
@@ -309,20 +310,26 @@ impl Control {
         Ok(Reply::Exit(code))
     }
 
-    /// A server that answers, or else the first.
+    /// A server that answers.
     async fn some_server(&self, instance: &Instance) -> Result<WorkloadName, Fault> {
         let view = self.hands.observe(instance).await?;
         let servers = plan::converge::server_addresses(instance);
-        let answering = servers.iter().find(|address| {
-            view.nodes
-                .get(address)
-                .is_some_and(|it| it.report().is_some())
-        });
-        answering
-            .or_else(|| servers.first())
-            .and_then(|address| instance.layout.workload_at(*address))
-            .cloned()
-            .ok_or_else(|| unknown_workload(instance))
+        let seen = |address: &NodeAddress| view.nodes.get(address);
+        let answers =
+            |address: &&NodeAddress| seen(address).is_some_and(|it| it.report().is_some());
+        // One that refuses us, or reads its data, says so itself.
+        let lives = |address: &&NodeAddress| {
+            seen(address).is_some_and(|it| !matches!(it, NodeView::Silent { .. }))
+        };
+        let found = servers.iter().find(answers);
+        let Some(address) = found.or_else(|| servers.iter().find(lives)) else {
+            return Err(match servers.first() {
+                Some(_) => nobody_answers(instance),
+                None => unknown_workload(instance),
+            });
+        };
+        let workload = instance.layout.workload_at(*address);
+        workload.cloned().ok_or_else(|| unknown_workload(instance))
     }
 }
 
@@ -343,6 +350,14 @@ fn unknown_instance(name: &InstanceName, known: &[InstanceName]) -> Fault {
         format!("there is no instance {name}"),
     )
     .with_help(help)
+}
+
+fn nobody_answers(instance: &Instance) -> Fault {
+    let name = &instance.name;
+    let message = format!("no server of {name} answers");
+    Fault::new("SY4016", Class::Unreachable, message).with_help(format!(
+        "shardyard up --name {name}   starts what is stopped"
+    ))
 }
 
 fn unknown_workload(instance: &Instance) -> Fault {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::fault::{Class, Fault};
+use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
 use model::ids::WorkloadName;
 use model::instance::Instance;
@@ -24,6 +24,13 @@ use crate::wait;
 /// How many plans may follow one another. Two are usual: one that makes, and one that is empty.
 /// Each round that fails and is tried again needs one more.
 const ROUNDS_MAX: u32 = 8;
+
+/// An election that was lost (`admin::promote`).
+pub(crate) const NOT_ELECTED: Code = Code("SY2018");
+
+/// The pause before another election is asked for. A replica that lost one holds the next after
+/// four node time-outs, which are eight seconds and more.
+const ELECTION_PAUSE: Duration = Duration::from_secs(1);
 
 /// The limits of a run.
 #[must_use]
@@ -100,7 +107,10 @@ impl Run<'_> {
     ) -> Result<Converged, Fault> {
         let mut changed = false;
         let mut last_fault: Option<Fault> = None;
-        for _ in 0..ROUNDS_MAX {
+        let limit = self.hands.clock.now() + self.policy.ready_limit;
+        let mut rounds = 0;
+        while rounds < ROUNDS_MAX {
+            rounds += 1;
             if self.hands.cancel.is_cancelled() {
                 return Err(wait::interrupted());
             }
@@ -125,6 +135,12 @@ impl Run<'_> {
                     let again = last_fault
                         .as_ref()
                         .is_some_and(|last| last.code == fault.code);
+                    if again && fault.code == NOT_ELECTED && self.hands.clock.now() < limit {
+                        // It takes some node time-outs until there can be another election.
+                        self.hands.clock.sleep(ELECTION_PAUSE).await;
+                        rounds -= 1;
+                        continue;
+                    }
                     if fault.class != Class::NotConverged || again || fault.code.0 == "SY4001" {
                         return Err(fault);
                     }

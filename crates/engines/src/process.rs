@@ -13,6 +13,7 @@
 mod addresses;
 mod apply;
 mod client;
+mod doctor;
 mod exec;
 mod files;
 mod folders;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
+use model::finding::Finding;
 use model::ids::{InstanceName, WorkloadName};
 use model::image::ImageRef;
 use model::instance::EngineKind;
@@ -286,6 +288,10 @@ impl Engine for ProcessEngine {
 
     fn ensure_minded<'a>(&'a self, instance: &'a InstanceName) -> Answer<'a, ()> {
         Box::pin(async move { Ok(self.applier.mind(instance).await?) })
+    }
+
+    fn examine(&self) -> Answer<'_, Vec<Finding>> {
+        Box::pin(async move { Ok(doctor::examine(&self.home, &self.images).await) })
     }
 
     fn release<'a>(&'a self, instance: &'a InstanceName) -> Answer<'a, ()> {

@@ -305,7 +305,7 @@ fn observations(goal: Goal<'_>, view: &View) -> Vec<Finding> {
 }
 
 /// "1 workload", "6 workloads".
-fn counted(number: usize, noun: &str) -> String {
+pub(crate) fn counted(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),

@@ -3,6 +3,8 @@
 //! A replica follows on only if it was in sync when the primary died. One that had lost its link
 //! long before lacks what was written since, and the primary itself, started again, lacks nothing.
 
+use std::time::Duration;
+
 use model::address::NodeAddress;
 use model::step::{Member, Promotion};
 use model::view::{ClusterView, NodeView, Peer, PeerRole, Replication, ReplicationLink};
@@ -25,9 +27,9 @@ pub enum Succession {
     },
 }
 
-/// Who follows on the node that died at this address, by the view of those that live.
+/// Who follows on the node that died at this address so long ago, by the view of those that live.
 #[must_use]
-pub fn succession(dead: NodeAddress, view: &ClusterView) -> Succession {
+pub fn succession(dead: NodeAddress, dead_for: Duration, view: &ClusterView) -> Succession {
     let Some(lost) = remembered(dead, view) else {
         return Succession::NotNeeded;
     };
@@ -37,7 +39,7 @@ pub fn succession(dead: NodeAddress, view: &ClusterView) -> Succession {
     let candidates = view
         .iter()
         .filter(|(address, _)| **address != dead)
-        .filter_map(|(address, node)| candidate(*address, node, lost));
+        .filter_map(|(address, node)| candidate(*address, node, lost, dead_for));
     let best = candidates.max_by_key(|it| (it.offset, std::cmp::Reverse(it.member)));
     match best {
         Some(best) => Succession::Promote(Promotion {
@@ -68,7 +70,12 @@ struct Candidate {
     offset: u64,
 }
 
-fn candidate(address: NodeAddress, node: &NodeView, lost: &Peer) -> Option<Candidate> {
+fn candidate(
+    address: NodeAddress,
+    node: &NodeView,
+    lost: &Peer,
+    dead_for: Duration,
+) -> Option<Candidate> {
     let report = node.report()?;
     let cluster = report.cluster.as_ref()?;
     if cluster.myself()?.role != PeerRole::Replica(Some(lost.id)) {
@@ -79,7 +86,7 @@ fn candidate(address: NodeAddress, node: &NodeView, lost: &Peer) -> Option<Candi
     };
     let in_sync = match link {
         ReplicationLink::Up => true,
-        ReplicationLink::Down { seconds } => seconds <= DOWN_SECONDS_MAX,
+        ReplicationLink::Down { seconds } => seconds <= dead_for.as_secs() + DOWN_SECONDS_MAX,
         ReplicationLink::Copying => false,
     };
     in_sync.then_some(Candidate {
@@ -89,6 +96,18 @@ fn candidate(address: NodeAddress, node: &NodeView, lost: &Peer) -> Option<Candi
         },
         offset,
     })
+}
+
+/// Whether a majority of the primaries answers. An election that is lost all the same was refused:
+/// who has voted for a replica of a primary does not vote for one of its replicas again for two
+/// node time-outs (`clusterSendFailoverAuthIfNeeded`, cluster.c).
+#[must_use]
+pub fn has_voters(view: &ClusterView) -> bool {
+    let votes = |peer: &&Peer| peer.role == PeerRole::Primary && !peer.slots.is_empty();
+    let clusters = || view.values().filter_map(NodeView::cluster);
+    let known = clusters().map(|it| it.peers.iter().filter(votes).count());
+    let answering = clusters().filter_map(|it| it.myself()).filter(votes);
+    answering.count() > known.max().unwrap_or(0) / 2
 }
 
 /// Whether the replicas of a dead primary have read all that it sent: their links are down, so

@@ -9,6 +9,8 @@ use model::step::{EngineStep, Phase, Plan, Step};
 use model::view::{View, WorkloadPhase};
 use model::workload::Workload;
 
+use crate::converge::counted;
+
 /// Whether data stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Data {
@@ -47,7 +49,7 @@ pub fn stop(
         .collect();
     if !running.is_empty() {
         phases.push(Phase {
-            title: format!("{} stopped", running.len()),
+            title: format!("{} stopped", counted(running.len(), "workload")),
             steps: running,
         });
     }

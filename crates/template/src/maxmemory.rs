@@ -13,8 +13,8 @@
 //!   counted within maxmemory; set aside once more, because a replica that lags holds about as much
 //!   again.
 //! - **Margin, 8 MiB.** The program itself, its cluster bus and the allocator's own books. An empty
-//!   cluster node has 12 to 15 MiB resident, 3 to 4 of them its own and the rest pages of the program
-//!   that the kernel can drop (measured with Redis 7.0 and 8.0, Valkey 8.1 and 9.1).
+//!   cluster node has 12 to 15 MiB resident, 3 to 4 of them its own and the rest pages of the
+//!   program that the kernel can drop (measured with Redis 7.0 and 8.0, Valkey 8.1 and 9.1).
 //!
 //! At 256 MiB that leaves 160, at 4 GiB 2680 MiB.
 

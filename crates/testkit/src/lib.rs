@@ -1,4 +1,4 @@
-//! A simulated cluster and engine with a clock of its own, and real servers for tests.
+//! A simulated cluster and engine with a clock of its own, for tests.
 //!
 //! The simulation implements the ports of `model::port`, so that the driver runs on it unchanged.
 //! For one seed it does the same every time: it knows no thread, no hash order and no real time.
@@ -21,8 +21,6 @@ mod site;
 mod slot_table;
 mod unit;
 mod world;
-
-pub mod real;
 
 pub use dice::Dice;
 pub use hands::{SimClock, SimEngine, SimNodes};

@@ -54,6 +54,8 @@ pub(crate) enum Event {
     Tick(Process),
     Ends(Process, Ending),
     Restarts(Process),
+    /// A node goes on making a link that hung.
+    Connects(Process, u64, NodeAddress),
     Linked(Process, u64),
     Unlinked(Process, u64),
     Arrives(Delivery),
@@ -196,6 +198,7 @@ impl Realm {
             Event::Tick(process) => self.tick(process),
             Event::Ends(process, ending) => self.ends(process, ending),
             Event::Restarts(process) => self.restarts(process),
+            Event::Connects(owner, link, to) => self.connect(owner, link, to),
             Event::Linked(owner, link) => self.linked(owner, link),
             Event::Unlinked(owner, link) => self.unlinked(owner, link),
             Event::Arrives(delivery) => self.arrives(delivery),

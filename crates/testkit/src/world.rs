@@ -11,7 +11,7 @@ use model::slots::SlotSet;
 use model::view::Ending;
 use model::workload::Workload;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::hands::{SimClock, SimEngine, SimNodes};
 use crate::judge::{self, Complaint};
@@ -25,6 +25,9 @@ use crate::site::Site;
 /// How often the supervisor looks for processes that ended, where nobody rings. The real one hears
 /// of it within a millisecond, and so does this one while anybody looks at the world.
 const SUPERVISOR_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a keeper may think about a workload; the real guardian has as long.
+const KEEPER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a test on a clock of its own: a sleep costs nothing, and nothing happens in between.
 ///
@@ -205,7 +208,11 @@ impl World {
     /// Asks the keeper about one workload.
     async fn settle(&self, keeper: &dyn Keeper, name: UnitName, ending: Ending) {
         let (instance, workload): &(InstanceName, WorkloadName) = &name;
-        let verdict = keeper.ended(instance, workload, ending).await;
+        let verdict = timeout(KEEPER_LIMIT, keeper.ended(instance, workload, ending)).await;
+        let verdict = verdict.unwrap_or_else(|_| Verdict::Hold {
+            reason: "it has not been decided in time".to_owned(),
+            ask_again_after: SUPERVISOR_PAUSE,
+        });
         self.look(|realm| realm.decided(&name, &verdict));
         if let Verdict::Hold {
             ask_again_after, ..

@@ -6,7 +6,7 @@ use std::time::Duration;
 use control::command::{DownRequest, LogSubject, Status, UpRequest};
 use control::{Command, Reply};
 use model::fault::{Class, Fault};
-use model::ids::{ServiceName, WorkloadName};
+use model::ids::{InstanceName, ServiceName, WorkloadName};
 use plan::check::State;
 
 use super::{Session, odd};
@@ -98,15 +98,23 @@ pub(super) async fn status(
     arguments: &StatusArguments,
 ) -> Result<ExitCode, Fault> {
     let name = read::instance(&arguments.name)?;
+    if !arguments.watch {
+        let status = asked(session.run(Command::Status(name), None).await?)?;
+        session.show(|| text::status(&status), || json::status(&status));
+        return Ok(code_of(&status));
+    }
+    // One listener for all looks: an interrupt between two of them is not missed.
+    let interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    tokio::select! {
+        _ = interrupted => Ok(ExitCode::SUCCESS),
+        failed = watch(session, &name, arguments.interval) => failed,
+    }
+}
+
+/// Shows how an instance is again and again; it ends only by a fault.
+async fn watch(session: &Session, name: &InstanceName, interval: u64) -> Result<ExitCode, Fault> {
     loop {
-        let status = match session.run(Command::Status(name.clone()), None).await? {
-            Reply::Status(status) => status,
-            other => return Err(odd(&other)),
-        };
-        if !arguments.watch {
-            session.show(|| text::status(&status), || json::status(&status));
-            return Ok(code_of(&status));
-        }
+        let status = asked(session.run_attached(Command::Status(name.clone())).await?)?;
         match session.output {
             // Home, and clear what was there: no scrolling.
             Output::Text if print::can_draw_result() => {
@@ -115,10 +123,14 @@ pub(super) async fn status(
             Output::Text => print::result(&text::status(&status)),
             Output::Json => print::result(&json::line(json::status(&status))),
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(arguments.interval)) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
-        }
+        tokio::time::sleep(Duration::from_secs(interval)).await;
+    }
+}
+
+fn asked(reply: Reply) -> Result<Box<Status>, Fault> {
+    match reply {
+        Reply::Status(status) => Ok(status),
+        other => Err(odd(&other)),
     }
 }
 

@@ -2,10 +2,20 @@
 //! with why it matters and the command that fixes it. It reads, and never sets anything.
 
 use std::fs;
+use std::path::Path;
 
 use model::fault::Code;
 use model::finding::{Finding, Severity};
+use model::image::ImageRef;
 use model::size::ByteSize;
+use model::view::ImageView;
+use tokio::task::spawn_blocking;
+
+use super::images::Images;
+use super::look;
+
+/// The servers that can be delivered, as images of whatever version is there.
+const SERVERS: [&str; 2] = ["redis", "valkey/valkey"];
 
 /// The connections that wait to be accepted for which the servers ask (`tcp-backlog`, redis.conf).
 const BACKLOG: u64 = 511;
@@ -15,6 +25,41 @@ const OPEN_FILES: u64 = 10_032;
 
 /// The bus port of a server at the default port 6379.
 const BUS_PORT: u16 = 16_379;
+
+/// Looks at this host, and says what is amiss for the instances of this state folder.
+pub(super) async fn examine(home: &Path, images: &Images) -> Vec<Finding> {
+    let mut facts = HostFacts::default();
+    for image in SERVERS
+        .into_iter()
+        .filter_map(|name| ImageRef::parse(name).ok())
+    {
+        match images.view(&image).await {
+            ImageView::Server(version) => facts.servers.push(version.to_string()),
+            // The first server's is the line to give.
+            ImageView::Missing { help, .. } if facts.install.is_empty() => facts.install = help,
+            ImageView::Missing { .. } | ImageView::Program => {}
+        }
+    }
+    let home = home.to_owned();
+    let looked = spawn_blocking(move || {
+        let host = look::host();
+        let read = HostFacts {
+            // Where the kernel does not say it, nothing is known; no host has none.
+            memory_total: Some(host.memory_total).filter(|it| it.as_bytes() > 0),
+            memory_available: Some(host.memory_available),
+            ..HostFacts::read()
+        };
+        (read, look::memory_promised(&home))
+    });
+    // It does not panic; if it did, nothing was read.
+    let (read, asked) = looked.await.unwrap_or_default();
+    let facts = HostFacts {
+        servers: facts.servers,
+        install: facts.install,
+        ..read
+    };
+    findings(&facts, asked)
+}
 
 /// What was read of a host; what cannot be read is not judged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -234,12 +279,21 @@ mod tests {
         check(|_| {}, &[]);
         check(|host| host.overcommit = Some(0), &["SY3101"]);
         check(|host| host.overcommit = Some(2), &["SY3101"]);
-        check(|host| host.huge_pages = Some("always".to_owned()), &["SY3102"]);
+        check(
+            |host| host.huge_pages = Some("always".to_owned()),
+            &["SY3102"],
+        );
         check(|host| host.huge_pages = Some("never".to_owned()), &[]);
         check(|host| host.backlog = Some(128), &["SY3103"]);
         check(|host| host.open_files = Some(4096), &["SY3104"]);
-        check(|host| host.memory_total = Some(ByteSize::mib(1024)), &["SY3105"]);
-        check(|host| host.client_ports = Some((10_000, 65_000)), &["SY3106"]);
+        check(
+            |host| host.memory_total = Some(ByteSize::mib(1024)),
+            &["SY3105"],
+        );
+        check(
+            |host| host.client_ports = Some((10_000, 65_000)),
+            &["SY3106"],
+        );
         check(|host| host.servers.clear(), &["SY3107"]);
     }
 
@@ -261,7 +315,10 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_read() {
-        assert_eq!(chosen("always [madvise] never\n").as_deref(), Some("madvise"));
+        assert_eq!(
+            chosen("always [madvise] never\n").as_deref(),
+            Some("madvise")
+        );
         assert_eq!(chosen("odd"), None);
         assert_eq!(range("32768\t60999\n"), Some((32_768, 60_999)));
         assert_eq!(range("32768"), None);

@@ -252,6 +252,7 @@ mod tests {
             health: None,
             restart: Restart::Always,
             stop_timeout_ms: 1,
+            memory_bytes: None,
         }
     }
 

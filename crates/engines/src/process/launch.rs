@@ -39,6 +39,10 @@ pub(crate) struct Launch {
     pub(crate) restart: Restart,
     /// How long it may take to stop before it is killed.
     pub(crate) stop_timeout_ms: u64,
+    /// The memory that it may use, for whoever adds up what a host has promised; it is a server's
+    /// own `maxmemory` that keeps to it. Absent in records of before it was kept.
+    #[serde(default)]
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 impl Launch {

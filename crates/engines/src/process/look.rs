@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use model::ids::{HostName, WorkloadName};
+use model::ids::{HostName, InstanceName, WorkloadName};
 use model::size::ByteSize;
 use model::view::{HostView, Storage, WorkloadView};
 
@@ -96,6 +96,30 @@ pub(crate) fn is_anything_wanted(instance: &InstanceFolder) -> bool {
         state.as_ref().is_some_and(|state| state.course.is_wanted())
             || living_process(&folder, state.as_ref()).is_some()
     })
+}
+
+/// The memory that all workloads which are to run may use together, of every instance in this
+/// state folder.
+pub(crate) fn memory_promised(home: &Path) -> ByteSize {
+    let instances = names_in(&home.join("instances")).unwrap_or_default();
+    let instances = instances
+        .iter()
+        .filter_map(|name| InstanceName::new(name).ok());
+    let promised = instances.flat_map(|name| {
+        let instance = InstanceFolder::of(home, &name);
+        let names = names_in(&instance.workloads()).unwrap_or_default();
+        let workloads: Vec<WorkloadFolder> = names
+            .iter()
+            .filter_map(|name| Some(instance.workload(&WorkloadName::parse(name)?)))
+            .collect();
+        workloads
+    });
+    let bytes = promised.filter_map(|folder| {
+        let state: State = record::read(&folder.state()).present()?;
+        let launch: Launch = record::read(&folder.launch()).present()?;
+        launch.memory_bytes.filter(|_| state.course.is_wanted())
+    });
+    ByteSize::bytes(bytes.fold(0, u64::saturating_add))
 }
 
 fn workload(name: WorkloadName, folder: &WorkloadFolder) -> Found {

@@ -78,6 +78,11 @@ impl Explain for ReleaseError {
     }
 }
 
+/// How often a supervisor is asked to end while others speak to it, and the pause between: who
+/// looks at an instance speaks to it for some milliseconds.
+const DISMISSALS_MAX: u32 = 100;
+const DISMISSAL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Removes what an instance itself has.
 pub(super) async fn release(
     home: &Path,
@@ -88,7 +93,10 @@ pub(super) async fn release(
     if !folder.path().exists() {
         return Ok(());
     }
-    if let Some(talk) = client.find(instance).await? {
+    for _ in 0..DISMISSALS_MAX {
+        let Some(talk) = client.find(instance).await? else {
+            break;
+        };
         let running = talk.dismiss().await?;
         if !running.is_empty() {
             return Err(ReleaseError::Runs {
@@ -96,6 +104,8 @@ pub(super) async fn release(
                 running,
             });
         }
+        // Gone, or somebody else is speaking to it for a moment.
+        sleep(DISMISSAL_PAUSE).await;
     }
     let taken = |source| ReleaseError::Taken {
         instance: instance.clone(),

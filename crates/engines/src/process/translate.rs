@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use model::fault::{Class, Code, Explain};
 use model::image::{ServerVersion, Software};
+use model::size::ByteSize;
 use model::workload::{Existing, Workload};
 
 use super::files::NewFile;
@@ -160,6 +161,7 @@ pub(crate) fn launch(
         health: workload.health.as_ref().map(Health::from),
         restart: workload.restart.into(),
         stop_timeout_ms: milliseconds(workload.stop_timeout),
+        memory_bytes: workload.memory().map(ByteSize::as_bytes),
     })
 }
 

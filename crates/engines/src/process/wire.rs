@@ -99,7 +99,8 @@ pub(crate) enum Answer {
     },
     /// The supervisor ends.
     Bye,
-    /// The supervisor does not end, because these run or are to run.
+    /// The supervisor does not end, because these run or are to run; where none does, because
+    /// somebody else is speaking to it.
     Busy {
         /// The workloads.
         running: Vec<String>,

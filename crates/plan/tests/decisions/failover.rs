@@ -1,7 +1,9 @@
 //! Who follows on a dead primary.
 
+use std::time::Duration;
+
 use model::view::{ClusterView, NodeView, PeerRole, Replication, ReplicationLink};
-use plan::failover::{Succession, has_drained, succession};
+use plan::failover::{Succession, has_drained, has_voters, succession};
 
 use crate::fixture::{Scene, address, id, silent};
 
@@ -45,7 +47,7 @@ fn heir(first: (ReplicationLink, u64), second: (ReplicationLink, u64)) -> Option
     let view = Dead::new()
         .replica(4, first.0, first.1)
         .replica(7, second.0, second.1);
-    match succession(address(1), &view.0) {
+    match succession(address(1), Duration::ZERO, &view.0) {
         Succession::Promote(promotion) => {
             assert_eq!(promotion.instead_of.id, id(1));
             let number = [4, 7].into_iter().find(|it| promotion.node.id == id(*it));
@@ -83,12 +85,12 @@ fn the_best_replica_that_was_in_sync_follows_on() {
 fn nobody_follows_on_one_that_owned_no_slot() {
     let mut view = Dead::new().0;
     assert_eq!(
-        succession(address(9), &view),
+        succession(address(9), Duration::ZERO, &view),
         Succession::NotNeeded,
         "a replica"
     );
     assert_eq!(
-        succession(address(99), &view),
+        succession(address(99), Duration::ZERO, &view),
         Succession::NotNeeded,
         "unknown"
     );
@@ -100,7 +102,7 @@ fn nobody_follows_on_one_that_owned_no_slot() {
         }
     }
     assert_eq!(
-        succession(address(1), &view),
+        succession(address(1), Duration::ZERO, &view),
         Succession::NotNeeded,
         "a primary without slots"
     );
@@ -115,7 +117,10 @@ fn the_latest_word_about_the_dead_node_counts() {
     lost.epoch = model::ids::Epoch(9);
     lost.role = PeerRole::Replica(Some(id(4)));
     lost.slots.clear();
-    assert_eq!(succession(address(1), &view.0), Succession::NotNeeded);
+    assert_eq!(
+        succession(address(1), Duration::ZERO, &view.0),
+        Succession::NotNeeded
+    );
 }
 
 #[test]
@@ -124,8 +129,30 @@ fn a_replica_of_another_shard_is_no_heir() {
     for number in [4, 7] {
         view.0.insert(address(number), silent(number));
     }
-    let outcome = succession(address(1), &view.0);
+    let outcome = succession(address(1), Duration::ZERO, &view.0);
     assert!(matches!(outcome, Succession::Nobody { .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_link_that_is_down_since_the_death_was_in_sync_however_long_that_is_ago() {
+    let seven_seconds = Duration::from_millis(7900);
+    for (seconds, expected) in [(0, true), (8, true), (9, false)] {
+        let view = Dead::new().replica(4, down(seconds), 9).0;
+        let mut view = view;
+        view.insert(address(7), silent(7));
+        let outcome = succession(address(1), seven_seconds, &view);
+        let follows = matches!(outcome, Succession::Promote(_));
+        assert_eq!(follows, expected, "{seconds}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_majority_of_the_primaries_can_vote() {
+    let mut view = Dead::new();
+    assert!(has_voters(&view.0), "two of three");
+    view.0.insert(address(2), silent(2));
+    assert!(!has_voters(&view.0), "one of three");
+    assert!(!has_voters(&ClusterView::new()), "nobody");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn what_runs_is_stopped_and_the_data_stays() {
     let reason = "why".to_owned();
     scene.silence("redis-3", WorkloadPhase::Held { reason });
     insta::assert_snapshot!(planned(&scene, Data::Keep), @"
-    1. 2 stopped
+    1. 2 workloads stopped
        ensure_stopped redis-1: stops, data kept
        ensure_stopped redis-3: stops, data kept
     ");
@@ -50,14 +50,14 @@ fn before_data_is_deleted_the_hook_runs_and_what_stands_still_goes_too() {
     insta::assert_snapshot!(planned(&scene, Data::Delete), @"
     1. export done, before anything is deleted
        ensure_done export-1: runs redis:7 to its end
-    2. 1 stopped
+    2. 1 workload stopped
        ensure_stopped redis-1: stops, data kept
     3. nothing left, data included
        ensure_deleted redis-1: is deleted with its data
        ensure_deleted redis-2: is deleted with its data
     ");
     insta::assert_snapshot!(planned(&scene, Data::Keep), @"
-    1. 1 stopped
+    1. 1 workload stopped
        ensure_stopped redis-1: stops, data kept
     ");
 }

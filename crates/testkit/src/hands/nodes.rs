@@ -175,10 +175,15 @@ impl Nodes for SimNodes {
         _: Option<&'a Credentials>,
     ) -> Answer<'a, String> {
         Box::pin(async move {
-            let is_ping = command.iter().map(String::as_str).eq(["PING"]);
-            self.ask(address, |_, _| ()).await?;
-            if is_ping {
-                return Ok("PONG".to_owned());
+            let words: Vec<&str> = command.iter().map(String::as_str).collect();
+            let timeout = self.ask(address, |server, _| server.settings.node_timeout);
+            let timeout = timeout.await?.as_millis();
+            match words[..] {
+                ["PING"] => return Ok("PONG".to_owned()),
+                ["CONFIG", "GET", name @ "cluster-node-timeout"] => {
+                    return Ok(format!("1) \"{name}\"\n2) \"{timeout}\""));
+                }
+                _ => {}
             }
             let refusal = Refused("ERR unknown command");
             Err(refused(address, "the command", &refusal))

@@ -1,8 +1,9 @@
 //! The cluster bus: links between nodes and the letters that go over them.
 //!
 //! A link is a TCP connection: letters arrive in order, and a process that ends breaks all of its
-//! own. While two nodes do not reach each other, letters between them are lost; what replaces
-//! them is asked for again.
+//! own. While two nodes do not reach each other, letters between them wait: the kernel sends them
+//! again, and they arrive once there is a way. A node that hears nothing meanwhile gives its link
+//! up, and what was on its way over that is lost.
 
 use std::time::Duration;
 
@@ -20,10 +21,13 @@ pub(super) struct Connection {
 }
 
 impl Realm {
-    /// A node makes a link. Where nobody listens it is refused, where the way is cut it hangs.
+    /// A node makes a link. Where nobody listens it is refused, where the way is cut it hangs until
+    /// there is one.
     pub(super) fn connect(&mut self, owner: Process, link: u64, to: NodeAddress) {
         let delay = self.dice.millis(1, 4);
-        if self.is_cut(owner.address, to) {
+        let cut = self.cut_for(owner.address, to);
+        if !cut.is_zero() {
+            self.plan(cut + delay, Event::Connects(owner, link, to));
             return;
         }
         let Some(target) = self.process_at(to) else {
@@ -35,8 +39,10 @@ impl Realm {
         self.plan(delay, Event::Linked(owner, link));
     }
 
-    fn is_cut(&self, one: NodeAddress, other: NodeAddress) -> bool {
-        self.network.cut_until(self.now, one, other).is_some()
+    /// For how long two nodes will not reach each other from now on.
+    fn cut_for(&self, one: NodeAddress, other: NodeAddress) -> Duration {
+        let until = self.network.cut_until(self.now, one, other);
+        until.unwrap_or_default().saturating_sub(self.now)
     }
 
     pub(super) fn linked(&mut self, owner: Process, link: u64) {
@@ -76,9 +82,6 @@ impl Realm {
         (owner, link, delay): (Process, u64, Duration),
         letter: Letter,
     ) {
-        if self.is_cut(from.address, to.address) {
-            return;
-        }
         let letter = Box::new(letter);
         let delivery = Delivery {
             owner,
@@ -86,7 +89,8 @@ impl Realm {
             to,
             letter,
         };
-        self.plan(delay, Event::Arrives(delivery));
+        let cut = self.cut_for(from.address, to.address);
+        self.plan(cut + delay, Event::Arrives(delivery));
     }
 
     pub(super) fn arrives(&mut self, delivery: Delivery) {
@@ -131,9 +135,8 @@ impl Realm {
             .collect();
         self.links.retain(|(owner, _), _| *owner != ended);
         for (owner, link, delay) in to_it {
-            if !self.is_cut(owner.address, ended.address) {
-                self.plan(delay, Event::Unlinked(owner, link));
-            }
+            let cut = self.cut_for(owner.address, ended.address);
+            self.plan(cut + delay, Event::Unlinked(owner, link));
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(super) struct Desk {
     office: Arc<Office>,
     minders: Mutex<BTreeMap<WorkloadName, Entry>>,
     conversations: Arc<Semaphore>,
+    /// How many of them have nothing more to ask than that the supervisor ends.
+    leaving: AtomicUsize,
     /// When to start again what died when nobody watched, unless somebody wants it sooner.
     resume_at: std::sync::Mutex<Instant>,
     resumed: AtomicBool,
@@ -67,6 +69,7 @@ impl Desk {
             office: Arc::new(office),
             minders: Mutex::default(),
             conversations: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
+            leaving: AtomicUsize::new(0),
             resume_at: std::sync::Mutex::new(Instant::now() + RESUME_WAIT),
             resumed: AtomicBool::new(false),
             visited: AtomicBool::new(false),
@@ -141,16 +144,23 @@ impl Desk {
             };
             // An error is the other end's: it went away or spoke nonsense, and nothing was begun
             // that would not be finished.
-            let _ = desk.converse(Lines::new(stream)).await;
+            let mut is_leaving = false;
+            let _ = desk.converse(Lines::new(stream), &mut is_leaving).await;
+            desk.leaving
+                .fetch_sub(usize::from(is_leaving), Ordering::Relaxed);
         });
     }
 
-    async fn converse(&self, mut lines: Lines) -> io::Result<()> {
+    async fn converse(&self, mut lines: Lines, is_leaving: &mut bool) -> io::Result<()> {
         while let Some(line) = next_line(&mut lines).await? {
             let request = match read_request(&line) {
                 Ok(request) => request,
                 Err(answer) => return lines.send(&answer).await,
             };
+            let leaves = request == Request::Shutdown;
+            if leaves && !std::mem::replace(is_leaving, true) {
+                self.leaving.fetch_add(1, Ordering::Relaxed);
+            }
             self.answer(request, &mut lines).await?;
         }
         Ok(())
@@ -224,7 +234,10 @@ impl Desk {
     async fn shutdown(&self, lines: &mut Lines) -> io::Result<()> {
         self.put_off_resuming();
         let running = self.running().await;
-        if !running.is_empty() {
+        // Whoever is still to ask something would find nobody to answer.
+        let present = CONVERSATIONS_MAX - self.conversations.available_permits();
+        let others = present.saturating_sub(self.leaving.load(Ordering::Relaxed));
+        if !running.is_empty() || others > 0 {
             return lines.send(&Answer::Busy { running }).await;
         }
         // Said first: the runtime ends with everything that is still on its way.

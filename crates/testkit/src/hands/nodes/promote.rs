@@ -45,7 +45,7 @@ async fn ensure(nodes: &SimNodes, promotion: Promotion) -> Result<(), Fault> {
     while !is_primary(nodes, node).await? {
         if nodes.world.now().saturating_sub(began) > ELECTION_LIMIT {
             let message = format!("{node} was not elected");
-            return Err(Fault::new("SY2016", Class::NotConverged, message));
+            return Err(Fault::new("SY2018", Class::NotConverged, message));
         }
         sleep(LOOK_AGAIN).await;
     }
