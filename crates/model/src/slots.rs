@@ -209,6 +209,13 @@ impl SlotSet {
         self.combine(other, |left, right| left & right)
     }
 
+    /// Whether the two have no slot in common.
+    #[must_use]
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        let mut words = self.0.iter().zip(other.0.iter());
+        words.all(|(left, right)| left & right == 0)
+    }
+
     /// The slots of this set that the other lacks.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
