@@ -71,6 +71,10 @@ pub(crate) enum Verb {
     Up(UpArguments),
     /// Stop an instance; its data stays unless told otherwise
     Down(DownArguments),
+    /// Add or remove shards, replicas or workloads, and move slots and keys as needed
+    Scale(ScaleArguments),
+    /// Give each shard its share of slots
+    Rebalance(RebalanceArguments),
     /// List the instances
     Ls,
     /// Show how an instance is: shards, slots, roles, memory, lag, findings
@@ -152,6 +156,65 @@ pub(crate) struct VariableArguments {
     /// Read variables from a YAML file; - is stdin, and the place for secrets
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub(crate) values: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArguments {
+    /// The instance
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) variables: VariableArguments,
+    /// The number of shards (SHARDS)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) shards: Option<String>,
+    /// The number of replicas of each shard (REPLICAS_NUM)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) replicas: Option<String>,
+    #[command(flatten)]
+    pub(crate) change: ChangeArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RebalanceArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// By what a slot is weighed
+    #[arg(long, value_enum, default_value = "slots")]
+    pub(crate) by: By,
+    /// The weight of a node's shard against the others, 1 where nothing is said; 0 empties it
+    #[arg(long, value_name = "NODE=WEIGHT")]
+    pub(crate) weight: Vec<String>,
+    /// Leave everything as it is while each shard is within so many percent of its share
+    #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) threshold: u32,
+    #[command(flatten)]
+    pub(crate) change: ChangeArguments,
+}
+
+/// By what a slot is weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Each slot counts as much
+    Slots,
+    /// The keys in it
+    Keys,
+}
+
+/// How a change of shape is made.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArguments {
+    /// The latency that clients may see while slots move, as 5ms; 0 for no such limit [default: 20ms]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_latency: Option<String>,
+    /// The most keys a second
+    #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_rate: Option<u32>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many seconds workloads may take to come up, and the cluster to be ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) wait_timeout: u64,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use control::command::TemplateChoice;
 use model::address::NodeAddress;
@@ -15,7 +16,7 @@ use model::secret::Secret;
 use model::spec::Credentials;
 use template::builtin;
 
-use crate::args::{Login, UpArguments, VariableArguments};
+use crate::args::{Login, ScaleArguments, UpArguments, VariableArguments};
 
 /// The template that is delivered where none is named.
 pub(crate) const DEFAULT_TEMPLATE: &str = "redis-cluster";
@@ -221,6 +222,52 @@ pub(crate) fn up_variables(arguments: &UpArguments) -> Result<Given, Fault> {
         }
     }
     Ok(given)
+}
+
+/// The variables that `scale` was given.
+pub(crate) fn scale_variables(arguments: &ScaleArguments) -> Result<Given, Fault> {
+    let mut given = variables(&arguments.variables)?;
+    for (name, value) in [
+        ("SHARDS", &arguments.shards),
+        ("REPLICAS_NUM", &arguments.replicas),
+    ] {
+        if let Some(value) = value {
+            given.values.insert(variable(name)?, value.clone());
+        }
+    }
+    if given.values.is_empty() {
+        return Err(usage("nothing is to be scaled")
+            .with_help("say what: --shards N, --replicas N, or --set NAME=VALUE"));
+    }
+    Ok(given)
+}
+
+/// `redis-1=3`: a node and the weight of its shard.
+pub(crate) fn weight(text: &str) -> Result<(WorkloadName, u32), Fault> {
+    let pair = text.split_once('=');
+    let read = pair.and_then(|(name, weight)| Some((name, weight.parse().ok()?)));
+    match read {
+        Some((name, weight)) => Ok((workload(name)?, weight)),
+        None => Err(usage(format!("`{}` is no weight", text.escape_debug()))
+            .with_help("write it as NODE=WEIGHT, as in redis-1=2")),
+    }
+}
+
+/// `5ms`, `1s`, `0`: a time.
+pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = &text[digits.len()..];
+    let number: Option<u32> = digits.parse().ok();
+    let time = match (number, unit) {
+        (Some(0), _) => Some(Duration::ZERO),
+        (Some(number), "ms") => Some(Duration::from_millis(number.into())),
+        (Some(number), "s") => Some(Duration::from_secs(number.into())),
+        (Some(_) | None, _) => None,
+    };
+    time.ok_or_else(|| {
+        usage(format!("`{}` is no time", text.escape_debug()))
+            .with_help("write it with its unit, as in 5ms or 1s; 0 is no limit")
+    })
 }
 
 /// The variables of values files and `--set`, the later one counting.

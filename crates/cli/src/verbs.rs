@@ -2,6 +2,7 @@
 
 mod instance;
 mod redis_trib;
+mod scale;
 pub(crate) mod supervise;
 mod templates;
 mod trib;
@@ -109,6 +110,8 @@ pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault>
     match verb {
         Verb::Up(arguments) => instance::up(&session, &arguments).await,
         Verb::Down(arguments) => instance::down(&session, &arguments).await,
+        Verb::Scale(arguments) => scale::scale(&session, &arguments).await,
+        Verb::Rebalance(arguments) => scale::rebalance(&session, &arguments).await,
         Verb::Ls => list(&session).await,
         Verb::Status(arguments) => instance::status(&session, &arguments).await,
         Verb::Logs(arguments) => instance::logs(&session, &arguments).await,

@@ -20,9 +20,11 @@ use crate::approve::Approver;
 use crate::hands::Hands;
 use crate::home::Home;
 use crate::store::{Store, Stored};
-use crate::{down, look, status, trib, up};
+use crate::{down, look, scale, status, trib, up};
 
 pub use crate::look::Row;
+pub use crate::proof::Proof;
+pub use crate::scale::{Changed, Measure, Pace, Request as ScaleRequest, Shape};
 pub use crate::status::{NodeStatus, ShardStatus, Status, WorkloadStatus};
 pub use crate::trib::{Answered, ClusterInfo, ClusterNode};
 pub use crate::up::{Delivery, TemplateChoice};
@@ -34,6 +36,8 @@ pub enum Command {
     Up(up::Request),
     /// Stop an instance, and delete it where that is said.
     Down(down::Request),
+    /// Change an instance's shape.
+    Scale(scale::Request),
     /// Say which instances there are.
     List,
     /// Say how an instance is.
@@ -119,6 +123,8 @@ pub enum Reply {
     Plan(Plan),
     /// An instance was delivered.
     Delivered(Box<Delivery>),
+    /// An instance's shape was changed.
+    Changed(Box<Changed>),
     /// An instance was stopped, or is gone.
     Down {
         /// The instance.
@@ -181,6 +187,7 @@ impl Control {
         match command {
             Command::Up(request) => up::run(self, request).await,
             Command::Down(request) => down::run(self, request).await,
+            Command::Scale(request) => scale::run(self, request).await,
             Command::List => look::list(self).await,
             Command::Status(name) => status::run(self, &name).await,
             Command::Logs {

@@ -17,8 +17,10 @@ use plan::policy::{Policy, USUAL_MANNER};
 use template::Discovery;
 
 use crate::approve::{Approver, Question};
+use crate::command::Control;
 use crate::execute::{Journal, Scene, execute};
 use crate::hands::Hands;
+use crate::store::Store;
 use crate::wait;
 
 /// How many plans may follow one another. Two are usual: one that makes, and one that is empty.
@@ -74,6 +76,22 @@ pub(crate) fn plan_for(instance: &Instance, view: &View, policy: Policy) -> Resu
         workloads: &workloads,
     };
     Ok(plan::converge::converge(goal, view, policy))
+}
+
+/// The instance once its shape is as it was to be: who has left has no seat any more.
+pub(crate) async fn settle(
+    control: &Control,
+    store: &Store,
+    instance: Instance,
+) -> Result<Instance, Fault> {
+    let view = control.hands.observe(&instance).await?;
+    match plan::scale::settled(&instance, &view) {
+        None => Ok(instance),
+        Some(settled) => {
+            store.save(&settled)?;
+            Ok(settled)
+        }
+    }
 }
 
 /// What a run came to.

@@ -17,6 +17,8 @@ mod converge;
 mod down;
 mod execute;
 mod look;
+mod proof;
+mod scale;
 mod status;
 mod trib;
 mod up;

@@ -20,7 +20,7 @@ use plan::layout::{Site, layout, node_count, review, wanted};
 use template::{Document, VariableKind};
 
 use crate::command::{Control, Reply};
-use crate::converge::{Run, plan_for, policy};
+use crate::converge::{Run, plan_for, policy, settle};
 use crate::lock;
 use crate::status::{Status, status};
 
@@ -112,6 +112,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         instance.delivered = true;
         store.save(&instance)?;
     }
+    let instance = settle(control, &store, instance).await?;
     let view = control.hands.observe(&instance).await?;
     let status = status(control, &instance, &view);
     Ok(Reply::Delivered(Box::new(Delivery {
@@ -200,7 +201,7 @@ async fn seat(
 }
 
 /// The addresses that other instances of this state hold, whether they run or not.
-fn taken_addresses(control: &Control) -> Result<BTreeSet<IpAddr>, Fault> {
+pub(crate) fn taken_addresses(control: &Control) -> Result<BTreeSet<IpAddr>, Fault> {
     let store = control.store()?;
     let mut taken = BTreeSet::new();
     for name in store.names()? {
@@ -231,7 +232,7 @@ fn generate_secret(length: usize) -> Result<Secret, Fault> {
     Ok(Secret::new(text))
 }
 
-fn fresh_ids(count: usize) -> Result<Vec<NodeId>, Fault> {
+pub(crate) fn fresh_ids(count: usize) -> Result<Vec<NodeId>, Fault> {
     (0..count)
         .map(|_| {
             let mut bytes = [0; 20];
@@ -251,7 +252,10 @@ fn no_randomness(error: &getrandom::Error) -> Fault {
 }
 
 /// A secret among the arguments of a command is one that every user of the host can read.
-fn must_not_expose(document: &Document, exposed: &BTreeSet<VariableName>) -> Result<(), Fault> {
+pub(crate) fn must_not_expose(
+    document: &Document,
+    exposed: &BTreeSet<VariableName>,
+) -> Result<(), Fault> {
     let is_secret = |name: &VariableName| {
         let mut variables = document.variables().iter();
         variables.any(|it| it.name == *name && matches!(it.kind, VariableKind::Secret))

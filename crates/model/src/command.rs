@@ -75,6 +75,25 @@ pub enum NodeCommand {
     Replication,
     /// `CLUSTER NODES`.
     Cluster,
+    /// `ASKING`: the next command may be about a slot that is on its way here.
+    Asking,
+    /// `SET key value`.
+    Set {
+        /// The key.
+        key: Key,
+        /// Its value.
+        value: Vec<u8>,
+    },
+    /// `GET key`.
+    Get {
+        /// The key.
+        key: Key,
+    },
+    /// `DEL key`.
+    Del {
+        /// The key.
+        key: Key,
+    },
     /// `PING`: nothing but an answer.
     Ping,
     /// `CLUSTER MIGRATESLOTS` (Valkey 9.0): these slots go to this node.
@@ -131,7 +150,7 @@ pub enum NodeAnswer {
     Keys(Vec<Key>),
     /// A text: the value of a setting, the number of a task.
     Text(String),
-    /// Bytes: the functions.
+    /// Bytes: a value, the functions.
     Bytes(Vec<u8>),
     /// Its part in replication.
     Replication(Replication),

@@ -41,7 +41,7 @@ pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, 
         }
         NodeCommand::ImportSlots(_) => text(value).map(NodeAnswer::Text),
         NodeCommand::Setting(_) => setting(value),
-        NodeCommand::DumpFunctions => match value {
+        NodeCommand::DumpFunctions | NodeCommand::Get { .. } => match value {
             Value::BulkString(bytes) => Ok(NodeAnswer::Bytes(bytes)),
             Value::Nil => Ok(NodeAnswer::Nothing),
             _ => Err("it is no text"),
@@ -53,6 +53,9 @@ pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, 
         | NodeCommand::AddSlots(_)
         | NodeCommand::DelSlots(_)
         | NodeCommand::BumpEpoch
+        | NodeCommand::Asking
+        | NodeCommand::Set { .. }
+        | NodeCommand::Del { .. }
         | NodeCommand::Ping
         | NodeCommand::MigrateSlots { .. }
         | NodeCommand::CancelSlotMigrations

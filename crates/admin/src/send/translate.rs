@@ -1,7 +1,8 @@
 //! A command that is data → the words that a server reads. Pure.
 
 use model::command::NodeCommand;
-use model::slots::SlotRange;
+use model::ids::NodeId;
+use model::slots::{Slot, SlotRange};
 use model::spec::Credentials;
 use redis::Cmd;
 
@@ -34,6 +35,10 @@ pub(super) const fn name(command: &NodeCommand) -> &'static str {
         NodeCommand::Migrate { .. } => "MIGRATE",
         NodeCommand::Replication => "INFO",
         NodeCommand::Cluster => "CLUSTER NODES",
+        NodeCommand::Asking => "ASKING",
+        NodeCommand::Set { .. } => "SET",
+        NodeCommand::Get { .. } => "GET",
+        NodeCommand::Del { .. } => "DEL",
         NodeCommand::Ping => "PING",
         NodeCommand::MigrateSlots { .. } => "CLUSTER MIGRATESLOTS",
         NodeCommand::SlotMigrations => "CLUSTER GETSLOTMIGRATIONS",
@@ -53,24 +58,10 @@ pub(super) const fn name(command: &NodeCommand) -> &'static str {
 
 fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut Cmd) {
     match command {
-        NodeCommand::SetImporting { slot, from } => {
-            words
-                .arg(slot.number())
-                .arg("IMPORTING")
-                .arg(from.to_string());
-        }
-        NodeCommand::SetMigrating { slot, to } => {
-            words
-                .arg(slot.number())
-                .arg("MIGRATING")
-                .arg(to.to_string());
-        }
-        NodeCommand::SetStable(slot) => {
-            words.arg(slot.number()).arg("STABLE");
-        }
-        NodeCommand::SetOwner { slot, owner } => {
-            words.arg(slot.number()).arg("NODE").arg(owner.to_string());
-        }
+        NodeCommand::SetImporting { slot, from } => set(*slot, "IMPORTING", Some(*from), words),
+        NodeCommand::SetMigrating { slot, to } => set(*slot, "MIGRATING", Some(*to), words),
+        NodeCommand::SetStable(slot) => set(*slot, "STABLE", None, words),
+        NodeCommand::SetOwner { slot, owner } => set(*slot, "NODE", Some(*owner), words),
         NodeCommand::AddSlots(slots) | NodeCommand::DelSlots(slots) => ranges(slots, words),
         NodeCommand::CountKeys(slot) => {
             words.arg(slot.number());
@@ -80,6 +71,12 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
         }
         NodeCommand::SizeOf { key, samples } => {
             words.arg(key.as_slice()).arg("SAMPLES").arg(*samples);
+        }
+        NodeCommand::Set { key, value } => {
+            words.arg(key.as_slice()).arg(value.as_slice());
+        }
+        NodeCommand::Get { key } | NodeCommand::Del { key } => {
+            words.arg(key.as_slice());
         }
         NodeCommand::Migrate { .. } => migrate(command, credentials, words),
         NodeCommand::Replication => {
@@ -114,11 +111,20 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
         }
         NodeCommand::BumpEpoch
         | NodeCommand::Cluster
+        | NodeCommand::Asking
         | NodeCommand::Ping
         | NodeCommand::SlotMigrations
         | NodeCommand::CancelSlotMigrations
         | NodeCommand::Failover
         | NodeCommand::DumpFunctions => {}
+    }
+}
+
+/// What becomes of a slot, and towards whom.
+fn set(slot: Slot, what: &str, node: Option<NodeId>, words: &mut Cmd) {
+    words.arg(slot.number()).arg(what);
+    if let Some(node) = node {
+        words.arg(node.to_string());
     }
 }
 
@@ -171,9 +177,8 @@ mod tests {
     use std::time::Duration;
 
     use model::address::NodeAddress;
-    use model::ids::NodeId;
     use model::secret::Secret;
-    use model::slots::{Slot, even_split};
+    use model::slots::even_split;
     use redis::Arg;
 
     use super::*;
@@ -182,9 +187,11 @@ mod tests {
 
     fn line(command: &NodeCommand, credentials: Option<&Credentials>) -> String {
         let words = words(command, credentials);
-        let words = words.args_iter().map(|word| match word {
-            Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            other => panic!("{other:?}"),
+        let words = words.args_iter().filter_map(|word| {
+            let Arg::Simple(bytes) = word else {
+                return None;
+            };
+            Some(String::from_utf8_lossy(bytes).into_owned())
         });
         words.collect::<Vec<String>>().join(" ")
     }

@@ -1,8 +1,11 @@
 //! JSON for programs: a contract, versioned, documented in docs/json.md. The types here are its
 //! text; the model's never are.
 
+use std::time::Duration;
+
 use control::command::{
-    Answered, ClusterInfo, ClusterNode, Delivery, NodeStatus, Row, ShardStatus, Status,
+    Answered, Changed, ClusterInfo, ClusterNode, Delivery, NodeStatus, Proof, Row, ShardStatus,
+    Status,
 };
 use model::fault::Fault;
 use model::finding::Finding;
@@ -248,12 +251,37 @@ pub(crate) fn delivery(delivery: &Delivery) -> Value {
     if let Value::Object(fields) = &mut body {
         fields.insert("created".to_owned(), Value::from(delivery.created));
         fields.insert("changed".to_owned(), Value::from(delivery.changed));
+        fields.insert("took_ms".to_owned(), milliseconds(delivery.took));
+    }
+    body
+}
+
+/// An instance whose shape was changed.
+pub(crate) fn changed(changed: &Changed) -> Value {
+    let mut body = status(&changed.status);
+    if let Value::Object(fields) = &mut body {
+        fields.insert("changed".to_owned(), Value::from(changed.changed));
+        fields.insert("took_ms".to_owned(), milliseconds(changed.took));
         fields.insert(
-            "took_ms".to_owned(),
-            value(&u64::try_from(delivery.took.as_millis()).unwrap_or(u64::MAX)),
+            "proof".to_owned(),
+            changed.proof.as_ref().map_or(Value::Null, proof),
         );
     }
     body
+}
+
+/// What a client noticed.
+fn proof(proof: &Proof) -> Value {
+    json!({
+        "operations": proof.operations,
+        "errors": proof.errors,
+        "longest_write_gap_ms": milliseconds(proof.longest_write_gap),
+        "acknowledged_writes_lost": proof.acknowledged_writes_lost,
+    })
+}
+
+fn milliseconds(time: Duration) -> Value {
+    value(&u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The instances.

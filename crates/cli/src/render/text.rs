@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use control::command::{Delivery, Row, ShardStatus, Status};
+use control::command::{Changed, Delivery, Row, ShardStatus, Status};
 use model::fault::Fault;
 use model::finding::{Finding, Severity};
 use model::ids::InstanceName;
@@ -122,6 +122,35 @@ pub(crate) fn delivery(delivery: &Delivery) -> String {
         (format!("shardyard down {name}"), "stop it; the data stays"),
     ] {
         let _ = writeln!(text, "  {command:<36} {purpose}");
+    }
+    text
+}
+
+/// An instance whose shape was changed: how it is now, and what a client noticed meanwhile.
+pub(crate) fn changed(verb: &str, changed: &Changed) -> String {
+    let status = &changed.status;
+    let name = &status.name;
+    let nodes: usize = status.shards.iter().map(|it| 1 + it.replicas.len()).sum();
+    let done = if changed.changed {
+        format!("done in {:.2} s", changed.took.as_secs_f64())
+    } else {
+        "nothing to do".to_owned()
+    };
+    let mut text = format!(
+        "{verb} {name}: {done}; {}, {}\n\n",
+        counted(status.shards.len(), "shard"),
+        counted(nodes, "node"),
+    );
+    text.push_str(&topology(status));
+    if let Some(proof) = &changed.proof {
+        let _ = writeln!(
+            text,
+            "\nProof: {} writes meanwhile, {} failed, longest gap {} ms, {} acknowledged writes lost",
+            proof.operations,
+            proof.errors,
+            proof.longest_write_gap.as_millis(),
+            proof.acknowledged_writes_lost
+        );
     }
     text
 }

@@ -195,6 +195,11 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
         | NodeCommand::Forget(_)
         | NodeCommand::Replicate(_)
         | NodeCommand::SetSetting { .. }
+        // Clients of the simulation write by other means; it refuses these.
+        | NodeCommand::Asking
+        | NodeCommand::Set { .. }
+        | NodeCommand::Get { .. }
+        | NodeCommand::Del { .. }
         | NodeCommand::RestoreFunctions(_) => Step::Said(order(realm, process, command)),
         NodeCommand::CountKeys(_)
         | NodeCommand::KeysIn { .. }
@@ -258,6 +263,10 @@ fn order(realm: &mut Realm, process: Process, command: &NodeCommand) -> Said {
         | NodeCommand::Migrate { .. }
         | NodeCommand::Replication
         | NodeCommand::Cluster
+        | NodeCommand::Asking
+        | NodeCommand::Set { .. }
+        | NodeCommand::Get { .. }
+        | NodeCommand::Del { .. }
         | NodeCommand::Ping
         | NodeCommand::MigrateSlots { .. }
         | NodeCommand::SlotMigrations
@@ -305,6 +314,10 @@ fn question(realm: &Realm, process: Process, command: &NodeCommand) -> Said {
             NodeAnswer::Bytes(dump)
         }
         NodeCommand::Ping
+        | NodeCommand::Asking
+        | NodeCommand::Set { .. }
+        | NodeCommand::Get { .. }
+        | NodeCommand::Del { .. }
         | NodeCommand::SetImporting { .. }
         | NodeCommand::SetMigrating { .. }
         | NodeCommand::SetStable(_)

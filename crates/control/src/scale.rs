@@ -1,0 +1,367 @@
+//! Changes the shape of an instance that is there: more or fewer shards, replicas and workloads, or
+//! another share of slots for each shard.
+//!
+//! What is to be is stored first. Killed at any point, the next `up` finds the intent and goes on;
+//! so does the same command once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::address::NodeAddress;
+use model::fault::{Class, Fault};
+use model::finding::{Finding, Severity};
+use model::ids::{InstanceName, ShardIndex, VariableName, WorkloadName};
+use model::instance::Instance;
+use model::port::AddressRequest;
+use model::secret::Secret;
+use model::slots::{Slot, SlotSet};
+use model::spec::{Service, Spec};
+use model::step::{Plan, Step, StewardStep};
+use model::view::View;
+use plan::scale::{self, Balance, Refusal, ScaleSite};
+use template::Document;
+
+use crate::command::{Control, Reply};
+use crate::converge::{Run, plan_for, policy, settle};
+use crate::lock;
+use crate::proof::{Probe, Proof};
+use crate::status::{Status, status};
+use crate::up::{fresh_ids, must_not_expose, taken_addresses};
+
+/// How fast slots are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pace {
+    /// The latency that clients may see; the usual budget where nothing is said, and none for zero.
+    pub latency_max: Option<Duration>,
+    /// The most keys a second.
+    pub keys_per_second_max: Option<u32>,
+}
+
+/// What shape the user wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// Other values of the variables that say how many there are.
+    Numbers {
+        /// The variables.
+        given: BTreeMap<VariableName, String>,
+        /// Those of them that stood among the arguments of a command.
+        in_arguments: BTreeSet<VariableName>,
+    },
+    /// The same nodes, and another share of slots for each shard.
+    Shares {
+        /// By what a slot is weighed.
+        by: Measure,
+        /// The weight of a node's shard; 1 where nothing is said.
+        weights: BTreeMap<WorkloadName, u32>,
+        /// How far from its share a shard may be.
+        threshold_percent: u32,
+    },
+}
+
+/// By what slots are weighed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Measure {
+    /// Each slot counts as much.
+    Slots,
+    /// The keys in it.
+    Keys,
+}
+
+/// A wish to change an instance's shape.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The instance.
+    pub name: InstanceName,
+    /// The verb, for whoever asks who is at work.
+    pub verb: &'static str,
+    /// What shape.
+    pub shape: Shape,
+    /// How fast.
+    pub pace: Pace,
+    /// Show the plan only.
+    pub dry_run: bool,
+    /// How long workloads may take to come up, and then the cluster to be ready.
+    pub limit: Duration,
+}
+
+/// An instance whose shape was changed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Changed {
+    /// How it is.
+    pub status: Status,
+    /// Whether anything had to be done.
+    pub changed: bool,
+    /// How long it took.
+    pub took: Duration,
+    /// What a client noticed; nothing where no slot moved.
+    pub proof: Option<Proof>,
+}
+
+/// Changes the shape.
+pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fault> {
+    let began = control.hands.clock.now();
+    let store = control.store()?;
+    let _lock = if request.dry_run {
+        None
+    } else {
+        Some(lock::take(&control.home, &request.name, request.verb)?)
+    };
+    let instance = control.instance(&request.name)?.instance;
+    must_be_delivered(&instance)?;
+    control.hands.engine.ensure_minded(&instance.name).await?;
+    let view = control.hands.observe(&instance).await?;
+    let next = reshaped(control, &instance, &view, &request).await?;
+    let mut policy = policy(request.limit);
+    if let Some(budget) = request.pace.latency_max {
+        policy.manner.latency_max = Some(budget).filter(|it| !it.is_zero());
+    }
+    policy.manner.keys_per_second_max = request.pace.keys_per_second_max;
+    let review = review(&next);
+    if request.dry_run {
+        let mut plan = plan_for(&next, &view, policy)?;
+        plan.findings.splice(..0, review);
+        return Ok(Reply::Plan(plan));
+    }
+    let who = lock::Operator::me(request.verb);
+    let operation = store.begin(&instance.name, request.verb, &who.user)?;
+    let run = Run {
+        hands: &control.hands,
+        approver: control.approver.as_ref(),
+        journal: &operation,
+        what: format!("{} {}", request.verb, instance.name),
+        review,
+        policy,
+    };
+    let moving = moving(&plan_for(&next, &view, policy)?);
+    let converging = run.converge(&next, || store.save(&next));
+    let (converged, proof) = if moving.is_empty() {
+        (converging.await, None)
+    } else {
+        let login = next.spec.operator.as_ref();
+        let probe = Probe::new(&control.hands, login, &moving, &view.nodes);
+        let (converged, proof) = probe.beside(converging).await;
+        (converged, Some(proof))
+    };
+    operation.end(&match &converged {
+        Ok(_) => "done".to_owned(),
+        Err(fault) => format!("{}: {}", fault.code, fault.message),
+    })?;
+    let converged = converged?;
+    let settled = settle(control, &store, next).await?;
+    let view = control.hands.observe(&settled).await?;
+    Ok(Reply::Changed(Box::new(Changed {
+        status: status(control, &settled, &view),
+        changed: converged.changed,
+        took: control.hands.clock.now().saturating_sub(began),
+        proof: proof.filter(|_| converged.changed),
+    })))
+}
+
+fn must_be_delivered(instance: &Instance) -> Result<(), Fault> {
+    if instance.delivered {
+        return Ok(());
+    }
+    let name = &instance.name;
+    Err(Fault::new(
+        "SY4018",
+        Class::Refused,
+        format!("instance {name} was never ready, and its shape can only be changed once it was"),
+    )
+    .with_help(format!("shardyard up --name {name}")))
+}
+
+/// The instance as it is to be. The same wish while it is under way is no other one.
+async fn reshaped(
+    control: &Control,
+    instance: &Instance,
+    view: &View,
+    request: &Request,
+) -> Result<Instance, Fault> {
+    match &request.shape {
+        Shape::Numbers {
+            given,
+            in_arguments,
+        } => {
+            let document = Document::read(&instance.files)?;
+            must_not_expose(&document, in_arguments)?;
+            let asked = document.values(given, &mut |_| Secret::new(String::new()))?;
+            let mut values = instance.values.clone();
+            for name in given.keys() {
+                if let Some(value) = asked.get(name) {
+                    values.insert(name.clone(), value.clone());
+                }
+            }
+            if values == instance.values && scale::is_under_way(instance) {
+                return Ok(instance.clone());
+            }
+            let spec = document.spec(&values)?;
+            must_only_count(&instance.spec, &spec)?;
+            let mut next = seated(control, instance, spec, view).await?;
+            next.values = values;
+            Ok(next)
+        }
+        Shape::Shares {
+            by,
+            weights,
+            threshold_percent,
+        } => {
+            if scale::is_under_way(instance) {
+                return Ok(instance.clone());
+            }
+            let loads = match by {
+                Measure::Slots => None,
+                Measure::Keys => Some(key_counts(control, instance, view).await?),
+            };
+            let balance = Balance {
+                loads: loads.as_ref(),
+                weights: shard_weights(instance, weights)?,
+                threshold_percent: *threshold_percent,
+            };
+            scale::rebalance(instance, view, &balance).map_err(refused)
+        }
+    }
+}
+
+async fn seated(
+    control: &Control,
+    instance: &Instance,
+    spec: Spec,
+    view: &View,
+) -> Result<Instance, Fault> {
+    let newcomers = scale::newcomers(instance, &spec, view);
+    let wish = AddressRequest {
+        instance: instance.name.clone(),
+        ports: newcomers.clone(),
+        taken: taken_addresses(control)?,
+    };
+    let proposed = control.hands.engine.propose_addresses(&wish).await?;
+    let names = newcomers.iter().map(|(name, _)| name.clone());
+    let addresses: BTreeMap<WorkloadName, NodeAddress> = names.zip(proposed).collect();
+    let ids = fresh_ids(newcomers.len())?;
+    let site = ScaleSite {
+        hosts: &view.engine.hosts,
+        addresses: &addresses,
+        ids: &ids,
+    };
+    scale::rescale(instance, spec, view, site).map_err(refused)
+}
+
+/// All refusals as one fault: the first leads, the others follow.
+fn refused(refusals: Vec<Refusal>) -> Fault {
+    let mut refusals = refusals.into_iter();
+    let first = refusals.next().map(Fault::from);
+    let mut fault = first.unwrap_or_else(|| {
+        Fault::new(
+            "SY4097",
+            Class::Failed,
+            "refused without a reason; this is a bug",
+        )
+    });
+    fault.detail = refusals.map(|refusal| refusal.to_string()).collect();
+    fault
+}
+
+/// Only numbers of workloads change; anything else needs servers that start anew.
+fn must_only_count(before: &Spec, after: &Spec) -> Result<(), Fault> {
+    let same = |service: &Service| {
+        after.service(&service.name).is_some_and(|other| {
+            let counted = Service {
+                count: service.count,
+                cluster: service.cluster,
+                ..other.clone()
+            };
+            counted == *service
+        })
+    };
+    match before.services.iter().find(|service| !same(service)) {
+        None => Ok(()),
+        Some(service) => Err(Fault::new(
+            "SY4019",
+            Class::Usage,
+            format!(
+                "this changes more than how many workloads service {} has",
+                service.name
+            ),
+        )
+        .with_help("scale changes the variables that say how many: SHARDS, REPLICAS_NUM, NODES")),
+    }
+}
+
+fn shard_weights(
+    instance: &Instance,
+    weights: &BTreeMap<WorkloadName, u32>,
+) -> Result<BTreeMap<ShardIndex, u32>, Fault> {
+    weights
+        .iter()
+        .map(|(workload, weight)| {
+            let seat = instance.layout.seats.get(workload);
+            let node = seat.and_then(|seat| seat.node).ok_or_else(|| {
+                Fault::new(
+                    "SY4006",
+                    Class::Usage,
+                    format!("{workload} is no node of instance {}", instance.name),
+                )
+            })?;
+            Ok((node.shard, *weight))
+        })
+        .collect()
+}
+
+/// The keys of every slot, as its owner counts them.
+async fn key_counts(
+    control: &Control,
+    instance: &Instance,
+    view: &View,
+) -> Result<plan::moves::Loads, Fault> {
+    use model::command::{CommandError, NodeAnswer, NodeCommand};
+    /// Counting is a look at one number for each slot.
+    const LIMIT: Duration = Duration::from_secs(10);
+    let servers = plan::converge::server_addresses(instance);
+    let credentials = instance.spec.operator.as_ref();
+    let mut loads = plan::moves::Loads::new();
+    for (primary, slots) in plan::ready::primaries(&servers, &view.nodes) {
+        let slots: Vec<Slot> = slots.iter().collect();
+        let questions: Vec<NodeCommand> =
+            slots.iter().map(|it| NodeCommand::CountKeys(*it)).collect();
+        let nodes = &control.hands.nodes;
+        let answers = nodes
+            .send(primary.address, &questions, credentials, LIMIT)
+            .await;
+        for (slot, answer) in slots.into_iter().zip(answers) {
+            match answer {
+                Ok(NodeAnswer::Number(count)) => {
+                    loads.insert(slot, count);
+                }
+                Ok(_) => {}
+                Err(CommandError::Lost(fault)) => return Err(fault),
+                Err(CommandError::Refused(words)) => {
+                    return Err(Fault::new("SY2004", Class::Failed, words));
+                }
+            }
+        }
+    }
+    Ok(loads)
+}
+
+/// What should be known before the answer.
+fn review(next: &Instance) -> Vec<Finding> {
+    let findings = plan::layout::review(&next.spec, &next.layout, &[]);
+    findings
+        .into_iter()
+        .filter(|finding| finding.severity == Severity::Warning)
+        .collect()
+}
+
+/// The slots that a plan moves.
+fn moving(plan: &Plan) -> SlotSet {
+    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+    let mut moving = SlotSet::empty();
+    for step in steps {
+        if let Step::Steward(StewardStep::EnsureMoved { moves, .. }) = step {
+            for each in moves {
+                moving = moving.union(&each.slots);
+            }
+        }
+    }
+    moving
+}
