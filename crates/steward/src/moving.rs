@@ -58,6 +58,9 @@ pub(crate) async fn ensure(
     if pairs.iter().all(Pair::is_done) {
         return Ok(());
     }
+    let targets: BTreeSet<NodeAddress> = pairs.iter().map(|pair| pair.target.address).collect();
+    let targets: Vec<NodeAddress> = targets.into_iter().collect();
+    heard::serving(ground, &targets).await;
     let counts = count(ground, &pairs).await?;
     if let BigKeys::Refuse { from } = manner.big_keys {
         big::refuse(ground, &pairs, from).await?;
