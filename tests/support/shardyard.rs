@@ -18,6 +18,8 @@ pub struct Shardyard {
     /// Kept for its end, which removes the folder.
     _folder: Option<TempDir>,
     name: String,
+    /// The platform on which a new instance comes to be.
+    engine: &'static str,
 }
 
 /// What came of one run.
@@ -58,6 +60,16 @@ impl Shardyard {
             home: folder.path().to_owned(),
             _folder: Some(folder),
             name: fresh_name(),
+            engine: "process",
+        }
+    }
+
+    /// The same on Docker.
+    #[must_use]
+    pub fn on_docker() -> Self {
+        Self {
+            engine: "docker",
+            ..Self::new()
         }
     }
 
@@ -68,6 +80,7 @@ impl Shardyard {
             home: home.to_owned(),
             _folder: None,
             name: fresh_name(),
+            engine: "process",
         }
     }
 
@@ -108,7 +121,7 @@ impl Shardyard {
             .env("SHARDYARD_HOME", &self.home)
             .env("SHARDYARD_SERVERS", server_folders())
             .env_remove("REDISCLI_AUTH")
-            .env_remove("SHARDYARD_ENGINE")
+            .env("SHARDYARD_ENGINE", self.engine)
             .env_remove("SHARDYARD_OUTPUT")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())

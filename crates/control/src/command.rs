@@ -24,7 +24,7 @@ use crate::{down, look, status, trib, up};
 pub use crate::look::Row;
 pub use crate::status::{NodeStatus, ShardStatus, Status, WorkloadStatus};
 pub use crate::trib::{Answered, ClusterInfo, ClusterNode};
-pub use crate::up::{Delivery, TemplateChoice};
+pub use crate::up::{Delivery, ExposeWish, Platform, TemplateChoice};
 
 /// What the user wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -194,7 +194,7 @@ impl Control {
                 command,
                 as_operator,
             } => self.exec(&instance, workload, command, as_operator).await,
-            Command::Doctor => Ok(Reply::Findings(self.hands.engine.examine().await?)),
+            Command::Doctor => Ok(Reply::Findings(self.hands.engines.examine().await?)),
             Command::TribCreate {
                 nodes,
                 replicas,
@@ -256,6 +256,7 @@ impl Control {
         if workloads.is_empty() {
             return Err(unknown_workload(&instance));
         }
+        let engine = self.hands.engine(&instance)?;
         let readings = workloads.iter().map(|workload| async move {
             let request = LogRequest {
                 workload: workload.clone(),
@@ -268,7 +269,7 @@ impl Control {
                     line: line.to_owned(),
                 });
             };
-            self.hands.engine.logs(name, &request, &mut tell).await
+            engine.logs(name, &request, &mut tell).await
         });
         if follow {
             let all = futures::future::join_all(readings);
@@ -305,7 +306,7 @@ impl Control {
             command,
             credentials: credentials.filter(|_| as_operator).cloned(),
         };
-        let code = self.hands.engine.exec(name, &request).await?;
+        let code = self.hands.engine(&instance)?.exec(name, &request).await?;
         Ok(Reply::Exit(code))
     }
 

@@ -332,5 +332,8 @@ fn function_table() -> String {
 fn the_page_on_the_format_lists_every_function() {
     let page = include_str!("../../../docs/templates.md");
     let table = function_table();
-    assert!(page.contains(&table), "docs/templates.md needs this table:\n{table}");
+    assert!(
+        page.contains(&table),
+        "docs/templates.md needs this table:\n{table}"
+    );
 }
