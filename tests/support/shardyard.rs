@@ -67,10 +67,9 @@ impl Shardyard {
     /// The same on Docker.
     #[must_use]
     pub fn on_docker() -> Self {
-        Self {
-            engine: "docker",
-            ..Self::new()
-        }
+        let mut product = Self::new();
+        product.engine = "docker";
+        product
     }
 
     /// The same in a folder that is there already, such as one on a disk of its own.

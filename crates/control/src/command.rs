@@ -22,6 +22,7 @@ use crate::store::{Store, Stored};
 use crate::{down, look, status, trib, up};
 
 pub use crate::look::Row;
+pub use crate::reach::Tried;
 pub use crate::status::{NodeStatus, ShardStatus, Status, WorkloadStatus};
 pub use crate::trib::{Answered, ClusterInfo, ClusterNode};
 pub use crate::up::{Delivery, ExposeWish, Platform, TemplateChoice};

@@ -18,6 +18,7 @@ mod converge;
 mod down;
 mod execute;
 mod look;
+mod reach;
 mod shares;
 mod status;
 mod trib;

@@ -25,7 +25,7 @@ use crate::command::{Control, Reply};
 use crate::converge::{Run, plan_for, policy};
 use crate::engines::{self, Choice, Need, choose};
 use crate::status::{Status, status};
-use crate::{lock, shares};
+use crate::{lock, reach, shares};
 
 /// What the user wants to be delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,7 +154,8 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         store.save(&instance)?;
     }
     let view = control.hands.observe(&instance).await?;
-    let status = status(control, &instance, &view);
+    let mut status = status(control, &instance, &view);
+    reach::reach(control, &instance, &view, &mut status).await;
     Ok(Reply::Delivered(Box::new(Delivery {
         status,
         created,
