@@ -19,7 +19,11 @@ const TINY: [&str; 6] = ["--shards", "1", "--replicas", "0", "--memory", "48MiB"
 /// Runs `up` against this daemon.
 fn up_at(product: &Shardyard, host: &str, arguments: &[&str]) -> Ran {
     let all = [&["up", "--name", product.name(), "--yes"], arguments].concat();
-    let ran = product.command(&all).env("DOCKER_HOST", host).output().unwrap();
+    let ran = product
+        .command(&all)
+        .env("DOCKER_HOST", host)
+        .output()
+        .unwrap();
     Ran {
         code: ran.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),
@@ -35,7 +39,11 @@ fn up(product: &Shardyard, arguments: &[&str]) -> Ran {
 fn says(ran: &Ran, code: i32, words: &[&str]) {
     assert_eq!(ran.code, code, "{}", ran.stderr);
     for word in words {
-        assert!(ran.stderr.contains(word), "{word} is not in:\n{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(word),
+            "{word} is not in:\n{}",
+            ran.stderr
+        );
     }
 }
 
@@ -43,7 +51,11 @@ fn says(ran: &Ran, code: i32, words: &[&str]) {
 fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
     let product = Shardyard::on_docker();
     let ran = up_at(&product, "unix:///nowhere/docker.sock", &TINY);
-    says(&ran, 5, &["SY3201", "unix:///nowhere/docker.sock", "--engine process"]);
+    says(
+        &ran,
+        5,
+        &["SY3201", "unix:///nowhere/docker.sock", "--engine process"],
+    );
     let ran = up_at(&product, "tcp://127.0.0.1:1", &TINY);
     says(&ran, 5, &["SY3201", "tcp://127.0.0.1:1"]);
     let ran = up_at(&product, "carrier-pigeon://loft", &TINY);
@@ -67,7 +79,14 @@ fn a_socket_of_others_says_which_group_may_use_it_and_what_that_means() {
     fs::create_dir(&home).unwrap();
     chown(&home, Some(65_534), Some(65_534)).unwrap();
     let product = Shardyard::in_folder(&home);
-    let command = product.command(&["up", "--name", product.name(), "--engine", "docker", "--yes"]);
+    let command = product.command(&[
+        "up",
+        "--name",
+        product.name(),
+        "--engine",
+        "docker",
+        "--yes",
+    ]);
     let binary = command.get_program().to_owned();
     let copy = folder.path().join("shardyard");
     fs::copy(binary, &copy).unwrap();
@@ -173,8 +192,21 @@ fn a_daemon_that_goes_away_in_the_middle_of_up_is_waited_for() {
     let way = Way::to("/var/run/docker.sock");
     let product = Shardyard::on_docker();
     let host = format!("unix://{}", way.socket.display());
-    let arguments = ["up", "--name", product.name(), "--memory", "48MiB", "--yes", "-o", "json"];
-    let child = product.command(&arguments).env("DOCKER_HOST", &host).spawn().unwrap();
+    let arguments = [
+        "up",
+        "--name",
+        product.name(),
+        "--memory",
+        "48MiB",
+        "--yes",
+        "-o",
+        "json",
+    ];
+    let child = product
+        .command(&arguments)
+        .env("DOCKER_HOST", &host)
+        .spawn()
+        .unwrap();
     // In the midst of making containers: the first ones are there.
     tests::wait_until("the first container", Duration::from_secs(30), || {
         !product.left_on_docker().is_empty()
@@ -194,21 +226,52 @@ fn names_of_others_are_refused_and_left_as_they_are() {
         return;
     }
     let product = Shardyard::on_docker();
-    let (container, network) = (product.container("redis-1"), format!("shardyard_{}", product.name()));
+    let (container, network) = (
+        product.container("redis-1"),
+        format!("shardyard_{}", product.name()),
+    );
     let volume = format!("{container}_data");
 
     docker(&["create", "--name", &container, "redis:7"]);
-    says(&up(&product, &TINY), 6, &["SY3206", &container, "docker container inspect"]);
-    assert_eq!(inspect("container", &container)["State"]["Status"], "created");
+    says(
+        &up(&product, &TINY),
+        6,
+        &["SY3206", &container, "docker container inspect"],
+    );
+    assert_eq!(
+        inspect("container", &container)["State"]["Status"],
+        "created"
+    );
     docker(&["rm", &container]);
 
-    docker(&["volume", "create", "--label", "shardyard.instance=other", &volume]);
-    says(&up(&product, &TINY), 6, &["SY3206", &volume, "docker volume inspect"]);
+    docker(&[
+        "volume",
+        "create",
+        "--label",
+        "shardyard.instance=other",
+        &volume,
+    ]);
+    says(
+        &up(&product, &TINY),
+        6,
+        &["SY3206", &volume, "docker volume inspect"],
+    );
     docker(&["volume", "rm", &volume]);
 
-    product.ok(&["down", product.name(), "--delete-data", "--yes", "--confirm", product.name()]);
+    product.ok(&[
+        "down",
+        product.name(),
+        "--delete-data",
+        "--yes",
+        "--confirm",
+        product.name(),
+    ]);
     docker(&["network", "create", &network]);
-    says(&up(&product, &TINY), 6, &["SY3206", &network, "docker network inspect"]);
+    says(
+        &up(&product, &TINY),
+        6,
+        &["SY3206", &network, "docker network inspect"],
+    );
     docker(&["network", "rm", &network]);
     assert_eq!(product.up(&TINY)["state"], "ready");
 }
@@ -234,7 +297,10 @@ fn addresses_and_ports_that_others_took_meanwhile_are_named() {
 
     let exposed = Shardyard::on_docker();
     let status = exposed.up(&[&TINY[..], &["--expose", "host"]].concat());
-    let address = status["endpoints"][0].as_str().unwrap().trim_start_matches("redis://");
+    let address = status["endpoints"][0]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("redis://");
     let address = address.to_owned();
     exposed.ok(&["down", exposed.name(), "--yes"]);
     let holder = TcpListener::bind(&address).unwrap();
@@ -257,16 +323,16 @@ fn an_image_that_is_no_use_is_said_before_anything_is_made() {
     fs::write(&archive, [0; 1024]).unwrap();
     let archive = archive.to_str().unwrap();
     docker(&["import", archive, &empty]);
-    let other = match std::env::consts::ARCH {
-        "x86_64" => "linux/arm64",
-        _ => "linux/amd64",
-    };
-    docker(&["import", "--platform", other, archive, &foreign]);
+    load_foreign(folder.path(), &foreign);
     let missing = format!("{prefix}/redis:3");
     let cases: [(&str, &[&str], &[&str]); 4] = [
         (&empty, &[], &["SY2106", "no redis-server in it"]),
         (&foreign, &[], &["SY2106", "it is made for"]),
-        (&missing, &["--pull", "never"], &["SY2106", "does not have it"]),
+        (
+            &missing,
+            &["--pull", "never"],
+            &["SY2106", "does not have it"],
+        ),
         (&missing, &[], &["SY3210", "docker load"]),
     ];
     for (image, pull, words) in cases {
@@ -276,6 +342,34 @@ fn an_image_that_is_no_use_is_said_before_anything_is_made() {
         assert_eq!(product.left_on_docker(), Vec::<String>::new());
     }
     try_docker(&["rmi", &empty, &foreign]);
+}
+
+/// Loads an image of one empty layer that says it is for another machine.
+fn load_foreign(folder: &Path, name: &str) {
+    // The digest of the empty archive that is the layer: 1024 bytes of zero.
+    let layer = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+    let other = match std::env::consts::ARCH {
+        "x86_64" => "arm64",
+        _ => "amd64",
+    };
+    let config = format!(
+        r#"{{"architecture":"{other}","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["sha256:{layer}"]}},"history":[{{"created_by":"a test"}}]}}"#
+    );
+    let manifest =
+        format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["empty.tar"]}}]"#);
+    fs::write(folder.join("config.json"), config).unwrap();
+    fs::write(folder.join("manifest.json"), manifest).unwrap();
+    let archive = folder.join("foreign.tar");
+    let packed = std::process::Command::new("tar")
+        .arg("-cf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(folder)
+        .args(["manifest.json", "config.json", "empty.tar"])
+        .status()
+        .unwrap();
+    assert!(packed.success());
+    docker(&["load", "--input", archive.to_str().unwrap()]);
 }
 
 fn template(folder: &Path, container: &str, config: &str, restart: &str) -> String {
@@ -302,7 +396,12 @@ fn what_would_lose_data_or_cannot_run_is_refused_before_anything_is_made() {
     let small = "      memory: 8MiB\n      volumes: [{name: data, target: /data}]\n";
     let log = "port 6379\nappendonly yes\n";
     for (container, config, restart, code) in [
-        (data, "port 6379\nappendonly no\nsave \"\"\n", "always", "SY3212"),
+        (
+            data,
+            "port 6379\nappendonly no\nsave \"\"\n",
+            "always",
+            "SY3212",
+        ),
         (small, log, "always", "SY3213"),
     ] {
         let product = Shardyard::on_docker();
@@ -324,7 +423,12 @@ fn folders_of_the_host_and_powers_over_it_are_refused_unless_they_are_allowed() 
     fs::write(shared.path().join("note"), "from the host").unwrap();
     let product = Shardyard::on_docker();
     for power in ["privileged: true", "devices: [/dev/sda]", "cap_add: [ALL]"] {
-        let template = template(folder.path(), &format!("      {power}\n"), "port 6379\n", "always");
+        let template = template(
+            folder.path(),
+            &format!("      {power}\n"),
+            "port 6379\n",
+            "always",
+        );
         let ran = up(&product, &[&template]);
         assert_eq!(ran.code, 2, "{}", ran.stderr);
         assert!(ran.stderr.contains("is not taken"), "{}", ran.stderr);
@@ -334,14 +438,27 @@ fn folders_of_the_host_and_powers_over_it_are_refused_unless_they_are_allowed() 
          - {{name: host, target: /host, host_folder: {}}}\n",
         shared.path().display()
     );
-    let template = template(folder.path(), &volumes, "port 6379\nappendonly yes\n", "always");
-    says(&up(&product, &[&template]), 6, &["SY4018", "--allow-host-access", "being root"]);
+    let template = template(
+        folder.path(),
+        &volumes,
+        "port 6379\nappendonly yes\n",
+        "always",
+    );
+    says(
+        &up(&product, &[&template]),
+        6,
+        &["SY4018", "--allow-host-access", "being root"],
+    );
     assert_eq!(product.left_on_docker(), Vec::<String>::new());
     let status = product.up(&[&template, "--allow-host-access"]);
     assert_eq!(status["state"], "ready");
     let mounts = inspect("container", &product.container("redis-1"))["Mounts"].clone();
     let mounts = mounts.as_array().unwrap();
-    assert!(mounts.iter().any(|it| it["Type"] == "bind" && it["Destination"] == "/host"));
+    assert!(
+        mounts
+            .iter()
+            .any(|it| it["Type"] == "bind" && it["Destination"] == "/host")
+    );
 }
 
 #[test]
@@ -350,7 +467,10 @@ fn an_address_that_leads_a_container_to_itself_is_not_announced() {
         return;
     }
     let product = Shardyard::on_docker();
-    let ran = up(&product, &[&TINY[..], &["--expose", "host=127.0.0.1"]].concat());
+    let ran = up(
+        &product,
+        &[&TINY[..], &["--expose", "host=127.0.0.1"]].concat(),
+    );
     says(&ran, 2, &["SY3220", "--expose host="]);
     assert_eq!(product.left_on_docker(), Vec::<String>::new());
 }

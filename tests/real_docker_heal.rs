@@ -93,7 +93,10 @@ fn a_container_that_is_killed_under_load_is_followed_and_brought_back_without_a_
             wait_until("a replica follows on", LIMIT, || {
                 let status = product.status();
                 let shards = status["shards"].as_array().unwrap();
-                let whole = shards.iter().map(|it| it["slot_count"].as_u64().unwrap()).sum::<u64>();
+                let whole = shards
+                    .iter()
+                    .map(|it| it["slot_count"].as_u64().unwrap())
+                    .sum::<u64>();
                 whole == 16384 && shards.iter().all(|it| it["primary"]["workload"] != before)
             });
         }
@@ -152,7 +155,10 @@ fn a_cluster_that_lost_its_network_gets_it_again_with_the_same_addresses() {
     let network = format!("shardyard_{}", product.name());
     docker(&["network", "rm", &network]);
     let status = product.up(&[]);
-    assert_eq!((&status["state"], &status["endpoints"]), (&Value::from("ready"), &endpoints));
+    assert_eq!(
+        (&status["state"], &status["endpoints"]),
+        (&Value::from("ready"), &endpoints)
+    );
     all_keys_are_there(&product, 100);
 }
 
@@ -170,7 +176,11 @@ fn a_log_is_followed_across_a_restart_and_no_line_comes_twice() {
             let _ = sender.send(line);
         }
     });
-    let began = |seen: &[String]| seen.iter().filter(|it| it.contains("Ready to accept")).count();
+    let began = |seen: &[String]| {
+        seen.iter()
+            .filter(|it| it.contains("Ready to accept"))
+            .count()
+    };
     let mut seen: Vec<String> = Vec::new();
     let mut until = |count: usize, seen: &mut Vec<String>| {
         let start = Instant::now();

@@ -31,7 +31,10 @@ fn every_listed_version_is_delivered_serves_and_a_second_up_finds_nothing_to_do(
         let version = status["shards"][0]["primary"]["version"].as_str().unwrap();
         let (software, major) = image.rsplit_once(':').unwrap();
         let software = software.rsplit('/').next().unwrap();
-        assert!(version.starts_with(&format!("{software} {major}.")), "{version}");
+        assert!(
+            version.starts_with(&format!("{software} {major}.")),
+            "{version}"
+        );
         let tried = status["tried"].as_array().unwrap();
         assert_eq!(tried.len(), 6);
         assert!(tried.iter().all(|it| it["answered"] == true), "{tried:?}");
@@ -88,32 +91,61 @@ fn real_containers_pass_the_cis_items_and_show_no_secret() {
             assert_eq!(*value, expected, "{item} of redis-{number}");
         };
         is("4.1 not root", &config["User"], "999:999".into());
-        is("5.3 no capabilities", &host["CapDrop"], serde_json::json!(["ALL"]));
+        is(
+            "5.3 no capabilities",
+            &host["CapDrop"],
+            serde_json::json!(["ALL"]),
+        );
         is("5.3 none added", &host["CapAdd"], Value::Null);
         is("5.4 not privileged", &host["Privileged"], false.into());
-        is("5.7 no privileged ports", &host["PortBindings"], serde_json::json!({}));
+        is(
+            "5.7 no privileged ports",
+            &host["PortBindings"],
+            serde_json::json!({}),
+        );
         is("5.12 read-only root", &host["ReadonlyRootfs"], true.into());
         is("5.10 memory", &host["Memory"], (48 << 20).into());
-        assert!(host["CpuShares"].as_i64().unwrap() > 0, "5.11 processor weight");
-        assert_eq!(host["NetworkMode"], format!("shardyard_{}", product.name()), "5.9");
-        is("5.14 no endless restart on failure", &host["RestartPolicy"]["Name"], "unless-stopped".into());
+        assert!(
+            host["CpuShares"].as_i64().unwrap() > 0,
+            "5.11 processor weight"
+        );
+        assert_eq!(
+            host["NetworkMode"],
+            format!("shardyard_{}", product.name()),
+            "5.9"
+        );
+        is(
+            "5.14 no endless restart on failure",
+            &host["RestartPolicy"]["Name"],
+            "unless-stopped".into(),
+        );
         is("5.15 own processes", &host["PidMode"], "".into());
         assert_ne!(host["IpcMode"], "host", "5.16");
         let devices = host["Devices"].as_array().map_or(0, Vec::len);
         assert_eq!(devices, 0, "5.17 no devices");
         is("5.20 own host name", &host["UTSMode"], "".into());
         let options = host["SecurityOpt"].as_array().unwrap();
-        assert_eq!(options, &[Value::from("no-new-privileges")], "5.2, 5.21, 5.25");
+        assert_eq!(
+            options,
+            &[Value::from("no-new-privileges")],
+            "5.2, 5.21, 5.25"
+        );
         assert!(host["PidsLimit"].as_i64().unwrap() > 0, "5.28");
         assert!(!config["Healthcheck"]["Test"].is_null(), "5.26");
         is("5.30 own users", &host["UsernsMode"], "".into());
         assert_eq!(host["LogConfig"]["Config"]["max-size"], "10m");
         for mount in container["Mounts"].as_array().unwrap() {
-            assert_eq!(mount["Type"], "volume", "5.5, 5.31: no folder or socket of the host");
+            assert_eq!(
+                mount["Type"], "volume",
+                "5.5, 5.31: no folder or socket of the host"
+            );
             assert_ne!(mount["Propagation"], "shared", "5.19");
         }
         let shown = container.to_string();
-        assert!(!shown.contains(&password), "redis-{number} shows the password");
+        assert!(
+            !shown.contains(&password),
+            "redis-{number} shows the password"
+        );
         // What the kernel says is what counts in the end.
         let status = docker(&[
             "exec",
@@ -138,7 +170,16 @@ fn the_password_of_a_running_client_is_in_nothing_that_docker_shows() {
     }
     let (product, _) = delivered(&["--shards", "1", "--replicas", "0"]);
     let password = product.password();
-    let arguments = ["exec", product.name(), "redis-1", "--", "redis-cli", "blpop", "x", "20"];
+    let arguments = [
+        "exec",
+        product.name(),
+        "redis-1",
+        "--",
+        "redis-cli",
+        "blpop",
+        "x",
+        "20",
+    ];
     let mut waiting = product.start(&arguments);
     let container = product.container("redis-1");
     wait_until("the client runs", LIMIT, || {
@@ -175,8 +216,17 @@ fn clients_of_an_exposed_instance_are_told_the_host_and_its_ports_are_on_that_ad
         .iter()
         .map(|it| it.as_str().unwrap())
         .collect();
-    let host = endpoints[0].trim_start_matches("redis://").split(':').next().unwrap();
-    assert!(endpoints.iter().all(|it| it.contains(&format!("//{host}:17"))), "{endpoints:?}");
+    let host = endpoints[0]
+        .trim_start_matches("redis://")
+        .split(':')
+        .next()
+        .unwrap();
+    assert!(
+        endpoints
+            .iter()
+            .all(|it| it.contains(&format!("//{host}:17"))),
+        "{endpoints:?}"
+    );
     let container = inspect("container", &product.container("redis-1"));
     let ports = container["HostConfig"]["PortBindings"].as_object().unwrap();
     for bindings in ports.values() {
@@ -188,7 +238,14 @@ fn clients_of_an_exposed_instance_are_told_the_host_and_its_ports_are_on_that_ad
         let _: () = connection.set(format!("key:{number}"), number).unwrap();
     }
     // Exposed or not is decided once.
-    let ran = product.run(&["up", "--name", product.name(), "--expose", "network", "--yes"]);
+    let ran = product.run(&[
+        "up",
+        "--name",
+        product.name(),
+        "--expose",
+        "network",
+        "--yes",
+    ]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     product.ok(&["down", product.name(), "--yes"]);
     assert_eq!(product.up(&[])["state"], "ready");
@@ -203,7 +260,16 @@ fn auto_takes_docker_where_it_answers_and_processes_where_not_and_says_why() {
     }
     let plan = |host: Option<&str>| {
         let product = Shardyard::new();
-        let arguments = ["up", "--name", product.name(), "--dry-run", "--engine", "auto", "-o", "json"];
+        let arguments = [
+            "up",
+            "--name",
+            product.name(),
+            "--dry-run",
+            "--engine",
+            "auto",
+            "-o",
+            "json",
+        ];
         let mut command = product.command(&arguments);
         if let Some(host) = host {
             command.env("DOCKER_HOST", host);
@@ -211,9 +277,16 @@ fn auto_takes_docker_where_it_answers_and_processes_where_not_and_says_why() {
         let ran = command.output().unwrap();
         String::from_utf8_lossy(&ran.stdout).into_owned()
     };
-    assert!(plan(None).contains("docker is chosen: it answers"), "{}", plan(None));
+    assert!(
+        plan(None).contains("docker is chosen: it answers"),
+        "{}",
+        plan(None)
+    );
     let without = plan(Some("unix:///nowhere/docker.sock"));
-    assert!(without.contains("process is chosen, because docker: no Docker daemon"), "{without}");
+    assert!(
+        without.contains("process is chosen, because docker: no Docker daemon"),
+        "{without}"
+    );
 }
 
 #[test]
@@ -224,8 +297,18 @@ fn instances_of_both_engines_live_side_by_side_in_one_state_folder() {
     let (product, _) = delivered(&["--shards", "1", "--replicas", "0"]);
     let other = format!("{}-p", product.name());
     product.ok(&[
-        "up", "--name", &other, "--engine", "process", "--shards", "1", "--replicas", "0",
-        "--memory", "48MiB", "--yes",
+        "up",
+        "--name",
+        &other,
+        "--engine",
+        "process",
+        "--shards",
+        "1",
+        "--replicas",
+        "0",
+        "--memory",
+        "48MiB",
+        "--yes",
     ]);
     let list = product.ok(&["ls", "-o", "json"]).json();
     let engines: Vec<&str> = list["instances"]
@@ -258,14 +341,33 @@ fn a_command_has_its_own_input_output_and_exit_code() {
         .spawn()
         .unwrap();
     let text = "line\n".repeat(10_000);
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let ended = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&ended.stdout), text);
-    let arguments = ["exec", product.name(), "redis-1", "--", "sh", "-c", "echo no >&2; exit 7"];
+    let arguments = [
+        "exec",
+        product.name(),
+        "redis-1",
+        "--",
+        "sh",
+        "-c",
+        "echo no >&2; exit 7",
+    ];
     let ran = product.run(&arguments);
     assert_eq!((ran.code, ran.stdout.as_str()), (7, ""));
     assert!(ran.stderr.contains("no"));
-    let ran = product.run(&["exec", product.name(), "redis-1", "--", "nothing-of-this-name"]);
+    let ran = product.run(&[
+        "exec",
+        product.name(),
+        "redis-1",
+        "--",
+        "nothing-of-this-name",
+    ]);
     assert_ne!(ran.code, 0);
 }
 
@@ -280,9 +382,109 @@ fn a_share_of_the_host_is_worked_out_and_stays_what_it_is() {
     assert_eq!(status["state"], "ready");
     let container = inspect("container", &product.container("redis-1"));
     let limit = container["HostConfig"]["Memory"].as_u64().unwrap();
-    let total: u64 = docker(&["info", "--format", "{{.MemTotal}}"]).parse().unwrap();
+    let total: u64 = docker(&["info", "--format", "{{.MemTotal}}"])
+        .parse()
+        .unwrap();
     assert!(limit > 48 << 20 && limit <= total / 2, "{limit} of {total}");
-    let max = status["shards"][0]["primary"]["memory_max_bytes"].as_u64().unwrap();
+    let max = status["shards"][0]["primary"]["memory_max_bytes"]
+        .as_u64()
+        .unwrap();
     assert!(max < limit && max > limit / 2, "{max} of {limit}");
     assert_eq!(product.up(&arguments)["changed"], false);
+}
+
+/// The template of the talk with an image of the user's own: a shell script that reads the rendered
+/// file and calls redis-cli.
+#[test]
+fn a_job_of_the_users_own_image_makes_the_cluster_from_the_rendered_file() {
+    if !is_docker_there() {
+        return;
+    }
+    let product = Shardyard::on_docker();
+    let image = format!("{}-own/redis-trib:1", product.name());
+    let folder = tempfile::tempdir().unwrap();
+    let script = "#!/bin/sh\nset -e\n. /usr/local/etc/redis-trib.conf\n\
+                  test \"$CLUSTER_CMD\" = create\n\
+                  redis-cli --cluster create $NODES --cluster-replicas $REPLICAS --cluster-yes\n\
+                  for node in $NODES; do\n\
+                  until redis-cli -u redis://$node cluster info | grep -q state:ok; do sleep 0.1; done\n\
+                  done\n";
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("trib.sh", script);
+    file(
+        "Dockerfile",
+        "FROM redis:7\nCOPY trib.sh /usr/local/bin/redis-trib\nENTRYPOINT [\"sh\", \"/usr/local/bin/redis-trib\"]\n",
+    );
+    let path = folder.path().to_str().unwrap();
+    let built = Command::new("docker")
+        .args(["build", "--quiet", "--tag", &image, path])
+        .env("DOCKER_BUILDKIT", "0")
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    file(
+        "template.yaml",
+        &format!(
+            "apiVersion: shardyard/v1\nkind: Template\nname: talk\ntitle: Talk\ndescription: Talk.\n\
+             variables:\n  - {{name: REPLICAS_NUM, type: int, default: 1, description: Copies.}}\n\
+             services:\n\
+             \x20 - name: redis\n    image: redis:7\n    count: 6\n    container:\n\
+             \x20     command: [redis-server, /data/redis.conf]\n      memory: 48MiB\n\
+             \x20     volumes: [{{name: data, target: /data}}]\n      ports: [6379]\n\
+             \x20   files: [{{template: redis.conf, target: /data/redis.conf}}]\n\
+             \x20   health: {{tcp: 6379, interval: 1s, timeout: 1s, retries: 3, start_period: 30s}}\n\
+             \x20   deployment: {{priority: 10}}\n\
+             \x20 - name: redis-trib\n    kind: job\n    image: {image}\n    container:\n\
+             \x20     environment: {{CLUSTER_CMD: create}}\n\
+             \x20   files: [{{template: trib.conf, target: /usr/local/etc/redis-trib.conf}}]\n\
+             \x20   deployment: {{priority: 20}}\n"
+        ),
+    );
+    file(
+        "redis.conf",
+        "port 6379\ncluster-enabled yes\ncluster-config-file nodes.conf\n\
+         cluster-node-timeout 5000\nappendonly yes\n",
+    );
+    file(
+        "trib.conf",
+        "REPLICAS={{.REPLICAS_NUM}}\n{{ $rs := service \"redis\" }}\n\
+         NODES=\"{{range $i,$rc := $rs.Containers}} {{$rc.IPAddr}}:6379{{end}}\"\n",
+    );
+    let ran = product.ok(&["up", path, "--name", product.name(), "--yes"]);
+    assert!(
+        ran.stderr.contains("[OK] All 16384 slots covered."),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(product.state(), "ready");
+    assert_eq!(product.steps_left(), 0);
+    let log = product.ok(&["logs", product.name(), "redis-trib"]);
+    assert!(
+        log.stdout.contains("All 16384 slots covered"),
+        "{}",
+        log.stdout
+    );
+    let info = product.ok(&[
+        "exec",
+        product.name(),
+        "redis-2",
+        "--",
+        "redis-cli",
+        "info",
+        "cluster",
+    ]);
+    assert!(info.stdout.contains("cluster_enabled:1"), "{}", info.stdout);
+    product.ok(&[
+        "down",
+        product.name(),
+        "--delete-data",
+        "--yes",
+        "--confirm",
+        product.name(),
+    ]);
+    docker(&["rmi", &image]);
 }

@@ -20,7 +20,10 @@ pub fn is_docker_there() -> bool {
         .status();
     let there = asked.is_ok_and(|status| status.success());
     let required = std::env::var_os("SHARDYARD_REQUIRE_REAL").is_some();
-    assert!(there || !required, "no Docker daemon: tools/install dockerd");
+    assert!(
+        there || !required,
+        "no Docker daemon: tools/install dockerd"
+    );
     if !there {
         eprintln!("skipped: no Docker daemon answers; tools/install dockerd starts one");
     }
