@@ -13,7 +13,7 @@ build:
 up:
 	@tools/install redis-server
 	@$(MAKE) --no-print-directory build
-	@target/release/shardyard up redis-cluster --name $(NAME) --yes
+	@target/release/shardyard up redis-cluster --name $(NAME) --engine process --yes
 
 test:
 	@tools/test

@@ -270,6 +270,7 @@ fn scripts_can_be_run_and_stop_at_the_first_error() {
         "tools/install",
         "tools/test",
         "tests/fetch-servers",
+        "tests/make-images",
     ] {
         let path = root().join(name);
         let text = fs::read_to_string(&path).unwrap();

@@ -10,11 +10,13 @@
 )]
 
 mod client;
+mod engine;
 mod figures;
 mod servers;
 mod shardyard;
 
 pub use client::{Client, all_ready};
+pub use engine::Engine;
 pub use figures::{Figures, ratio, seconds};
 pub use servers::Servers;
 pub use shardyard::{Shardyard, redis_cli};

@@ -47,6 +47,7 @@ impl Shardyard {
             .args(arguments)
             .env("SHARDYARD_HOME", self.home.path())
             .env_remove("SHARDYARD_SERVERS")
+            .env("SHARDYARD_ENGINE", "process")
             .stdin(Stdio::null());
         command
     }

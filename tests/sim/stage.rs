@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use control::approve::YesToAll;
 use control::cancel::Cancel;
-use control::command::{DownRequest, TemplateChoice, UpRequest};
+use control::command::{DownRequest, Platform, TemplateChoice, UpRequest};
+use control::engines::Engines;
 use control::guard::Guard;
 use control::hands::Hands;
 use control::home::Home;
@@ -21,7 +22,7 @@ use model::event::Nobody;
 use model::fault::Fault;
 use model::ids::{InstanceName, NodeId, VariableName, WorkloadName};
 use model::image::{ServerVersion, Software};
-use model::instance::{EngineKind, Instance, TemplateFiles};
+use model::instance::{EngineKind, Expose, Instance, TemplateFiles};
 use model::port::Clock;
 use model::spec::{Spec, Value};
 use model::step::Plan;
@@ -159,7 +160,7 @@ impl Stage {
             template: self.template.clone(),
             given: self.given.clone(),
             in_arguments: BTreeSet::new(),
-            engine: None,
+            platform: Platform::default(),
             dry_run,
             limit: LIMIT,
         }
@@ -253,6 +254,7 @@ pub(crate) fn design(seed: u64, size: Size) -> Instance {
     Instance {
         name: orders(),
         engine: EngineKind::Process,
+        expose: Expose::Network,
         files,
         values,
         spec,
@@ -298,7 +300,7 @@ type Values = BTreeMap<VariableName, Value>;
 
 fn hands(world: &World) -> Hands {
     Hands {
-        engine: Arc::new(world.engine()),
+        engines: Engines::only(Arc::new(world.engine())),
         nodes: Arc::new(world.nodes()),
         clock: Arc::new(world.clock()),
         audience: Arc::new(Nobody),

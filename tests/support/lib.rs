@@ -9,10 +9,12 @@
     reason = "in a test a panic is the message"
 )]
 
+mod docker;
 mod ledger;
 mod process;
 mod shardyard;
 
+pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};
 pub use shardyard::{Ran, Shardyard, servers};

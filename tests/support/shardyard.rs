@@ -18,6 +18,8 @@ pub struct Shardyard {
     /// Kept for its end, which removes the folder.
     folder: Option<TempDir>,
     name: String,
+    /// The platform on which a new instance comes to be.
+    engine: &'static str,
 }
 
 /// What came of one run.
@@ -58,7 +60,16 @@ impl Shardyard {
             home: folder.path().to_owned(),
             folder: Some(folder),
             name: fresh_name(),
+            engine: "process",
         }
+    }
+
+    /// The same on Docker.
+    #[must_use]
+    pub fn on_docker() -> Self {
+        let mut product = Self::new();
+        product.engine = "docker";
+        product
     }
 
     /// The same in a folder that is there already, such as one on a disk of its own.
@@ -68,6 +79,7 @@ impl Shardyard {
             home: home.to_owned(),
             folder: None,
             name: fresh_name(),
+            engine: "process",
         }
     }
 
@@ -108,7 +120,7 @@ impl Shardyard {
             .env("SHARDYARD_HOME", &self.home)
             .env("SHARDYARD_SERVERS", server_folders())
             .env_remove("REDISCLI_AUTH")
-            .env_remove("SHARDYARD_ENGINE")
+            .env("SHARDYARD_ENGINE", self.engine)
             .env_remove("SHARDYARD_OUTPUT")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())

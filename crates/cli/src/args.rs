@@ -132,7 +132,7 @@ pub(crate) struct UpArguments {
     /// The memory of each node (MEMORY): 256MiB
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     pub(crate) memory: Option<String>,
-    /// The platform: auto or process
+    /// The platform: docker, process, or auto, which is docker where it answers and has the image
     #[arg(
         long,
         value_name = "ENGINE",
@@ -140,12 +140,33 @@ pub(crate) struct UpArguments {
         env = "SHARDYARD_ENGINE"
     )]
     pub(crate) engine: String,
+    /// Which addresses clients are told: network (those of the containers), host (one of this host,
+    /// for clients elsewhere), or host=ADDRESS [default: network, or what the instance has]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) expose: Option<String>,
+    /// What is done about images that Docker does not have, or that may be old
+    #[arg(long, value_enum, default_value = "missing")]
+    pub(crate) pull: Pull,
+    /// Let a template's workloads have the folders of the host that it names
+    #[arg(long)]
+    pub(crate) allow_host_access: bool,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// How many seconds it may take to come up
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) wait_timeout: u64,
+}
+
+/// What is done about images that Docker does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// Nothing: what is missing stays missing
+    Never,
+    /// Those that are missing are pulled
+    Missing,
+    /// All are pulled, once, before anything is made
+    Always,
 }
 
 #[derive(Debug, Args)]

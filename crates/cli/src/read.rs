@@ -7,16 +7,17 @@ use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control::command::TemplateChoice;
+use control::command::{ExposeWish, TemplateChoice};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, VariableName, WorkloadName};
 use model::instance::{EngineKind, TemplateFiles};
+use model::port::Fetch;
 use model::secret::Secret;
 use model::spec::Credentials;
 use template::builtin;
 
-use crate::args::{Login, ScaleArguments, UpArguments, VariableArguments};
+use crate::args::{Login, Pull, ScaleArguments, UpArguments, VariableArguments};
 
 /// The template that is delivered where none is named.
 pub(crate) const DEFAULT_TEMPLATE: &str = "redis-cluster";
@@ -56,6 +57,33 @@ pub(crate) fn engine(text: &str) -> Result<Option<EngineKind>, Fault> {
         usage(format!("there is no engine `{}`", text.escape_debug()))
             .with_help(format!("there are: auto, {}", known.join(", ")))
     })
+}
+
+/// Which addresses clients are told.
+pub(crate) fn expose(text: Option<&str>) -> Result<Option<ExposeWish>, Fault> {
+    let wrong = |text: &str| {
+        usage(format!("`{}` is no way to expose", text.escape_debug()))
+            .with_help("write network, host, or host=ADDRESS with an address of the host")
+    };
+    match text {
+        None => Ok(None),
+        Some("network") => Ok(Some(ExposeWish::Network)),
+        Some("host") => Ok(Some(ExposeWish::Host(None))),
+        Some(text) => {
+            let address = text.strip_prefix("host=").and_then(|it| it.parse().ok());
+            let address = address.ok_or_else(|| wrong(text))?;
+            Ok(Some(ExposeWish::Host(Some(address))))
+        }
+    }
+}
+
+/// What is done about images.
+pub(crate) const fn fetch(pull: Pull) -> Fetch {
+    match pull {
+        Pull::Never => Fetch::Never,
+        Pull::Missing => Fetch::Missing,
+        Pull::Always => Fetch::Always,
+    }
 }
 
 /// A server's address: `HOST:PORT`, where the host may be a name.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use control::cancel::Cancel;
 use control::clock::RealClock;
+use control::engines::Engines;
 use control::hands::Hands;
 use control::home::Home;
+use engines::docker::{DockerEngine, DockerSettings};
 use engines::process::{ProcessEngine, ProcessSettings};
 use model::event::Audience;
 use model::fault::{Class, Fault};
@@ -66,6 +68,23 @@ impl Settings {
         })
     }
 
+    /// What the Docker engine needs: the settings that Docker's own client takes.
+    fn docker(&self) -> Result<DockerSettings, Fault> {
+        let text = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        Ok(DockerSettings {
+            home: self.home()?.path().to_owned(),
+            host: text("DOCKER_HOST"),
+            context: text("DOCKER_CONTEXT"),
+            config_folder: text("DOCKER_CONFIG")
+                .map(PathBuf::from)
+                .or_else(|| Some(home?.join(".docker"))),
+            tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
+            certificates: text("DOCKER_CERT_PATH").map(PathBuf::from),
+            runtime_folder: text("XDG_RUNTIME_DIR").map(PathBuf::from),
+        })
+    }
+
     /// The real hands.
     pub(crate) fn hands(
         &self,
@@ -73,7 +92,10 @@ impl Settings {
         cancel: Cancel,
     ) -> Result<Hands, Fault> {
         Ok(Hands {
-            engine: Arc::new(ProcessEngine::new(self.process()?)),
+            engines: Engines::new(vec![
+                Arc::new(DockerEngine::new(self.docker()?)),
+                Arc::new(ProcessEngine::new(self.process()?)),
+            ]),
             nodes: Arc::new(admin::RedisNodes::new()),
             clock: Arc::new(RealClock::new()),
             audience,

@@ -24,10 +24,11 @@ use crate::{down, look, scale, status, trib, up};
 
 pub use crate::look::Row;
 pub use crate::proof::Proof;
+pub use crate::reach::Tried;
 pub use crate::scale::{Changed, Measure, Pace, Request as ScaleRequest, Shape};
 pub use crate::status::{NodeStatus, ShardStatus, Status, WorkloadStatus};
 pub use crate::trib::{Answered, ClusterInfo, ClusterNode};
-pub use crate::up::{Delivery, TemplateChoice};
+pub use crate::up::{Delivery, ExposeWish, Platform, TemplateChoice};
 
 /// What the user wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -202,7 +203,7 @@ impl Control {
                 command,
                 as_operator,
             } => self.exec(&instance, workload, command, as_operator).await,
-            Command::Doctor => Ok(Reply::Findings(self.hands.engine.examine().await?)),
+            Command::Doctor => Ok(Reply::Findings(self.hands.engines.examine().await?)),
             Command::TribCreate {
                 nodes,
                 replicas,
@@ -264,6 +265,7 @@ impl Control {
         if workloads.is_empty() {
             return Err(unknown_workload(&instance));
         }
+        let engine = self.hands.engine(&instance)?;
         let readings = workloads.iter().map(|workload| async move {
             let request = LogRequest {
                 workload: workload.clone(),
@@ -276,7 +278,7 @@ impl Control {
                     line: line.to_owned(),
                 });
             };
-            self.hands.engine.logs(name, &request, &mut tell).await
+            engine.logs(name, &request, &mut tell).await
         });
         if follow {
             let all = futures::future::join_all(readings);
@@ -313,7 +315,7 @@ impl Control {
             command,
             credentials: credentials.filter(|_| as_operator).cloned(),
         };
-        let code = self.hands.engine.exec(name, &request).await?;
+        let code = self.hands.engine(&instance)?.exec(name, &request).await?;
         Ok(Reply::Exit(code))
     }
 
@@ -362,7 +364,7 @@ fn unknown_instance(name: &InstanceName, known: &[InstanceName]) -> Fault {
 fn nobody_answers(instance: &Instance) -> Fault {
     let name = &instance.name;
     let message = format!("no server of {name} answers");
-    Fault::new("SY4016", Class::Unreachable, message).with_help(format!(
+    Fault::new("SY4022", Class::Unreachable, message).with_help(format!(
         "shardyard up --name {name}   starts what is stopped"
     ))
 }

@@ -62,7 +62,8 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         Outcome::Interrupted => return Err(wait::interrupted()),
     }
     if data == Data::Delete {
-        control.hands.engine.release(&instance.name).await?;
+        let engine = control.hands.engine(&instance)?;
+        engine.release(&instance.name).await?;
         store.forget(&instance.name)?;
         store.audit(&who.user, &instance.name, "data deleted")?;
         remove_folder(control, &instance.name);
@@ -117,10 +118,14 @@ fn lost(instance: &Instance, view: &View) -> Vec<String> {
     } else {
         lost.push(format!("{keys} keys"));
     }
-    lost.push(format!(
-        "the data of {count} workloads, {} on disk",
-        ByteSize::bytes(stored)
-    ));
+    // A platform that has to read everything to tell a size does not tell it.
+    lost.push(match stored {
+        0 => format!("the data of {count} workloads"),
+        _ => format!(
+            "the data of {count} workloads, {} on disk",
+            ByteSize::bytes(stored)
+        ),
+    });
     lost.push("its passwords, logs and configuration".to_owned());
     lost
 }

@@ -151,7 +151,7 @@ async fn apply(hands: &Hands, scene: Scene<'_>, step: &Step) -> Result<(), Fault
     match step {
         Step::Engine(step) => {
             let instance = scene.instance()?;
-            let applied = hands.engine.apply(&instance.name, step).await;
+            let applied = hands.engine(instance)?.apply(&instance.name, step).await;
             if let EngineStep::EnsureDone(job) = step {
                 hand_on_output(hands, instance, &job.name).await;
             }
@@ -186,5 +186,7 @@ async fn hand_on_output(hands: &Hands, instance: &Instance, job: &model::ids::Wo
         });
     };
     // A log that cannot be read is no reason to fail what the job did.
-    let _ = hands.engine.logs(&instance.name, &request, &mut tell).await;
+    if let Ok(engine) = hands.engine(instance) {
+        let _ = engine.logs(&instance.name, &request, &mut tell).await;
+    }
 }

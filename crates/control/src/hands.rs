@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::address::NodeAddress;
 use model::event::{Audience, Event};
 use model::fault::Fault;
+use model::ids::WorkloadName;
 use model::image::ImageRef;
 use model::instance::Instance;
 use model::migration::{MoveProgress, Overseer, Wish};
@@ -14,12 +15,13 @@ use model::port::{Clock, Engine, Nodes};
 use model::view::{View, WorkloadPhase};
 
 use crate::cancel::Cancel;
+use crate::engines::Engines;
 
 /// The hands of the driver. In the product they are real, in the simulation they are not.
 #[derive(Clone)]
 pub struct Hands {
-    /// The platform.
-    pub engine: Arc<dyn Engine>,
+    /// The platforms.
+    pub engines: Engines,
     /// The servers.
     pub nodes: Arc<dyn Nodes>,
     /// Time.
@@ -48,6 +50,11 @@ impl Hands {
         MoveOverseer(self)
     }
 
+    /// The platform of an instance.
+    pub(crate) fn engine(&self, instance: &Instance) -> Result<&Arc<dyn Engine>, Fault> {
+        self.engines.of(instance.engine)
+    }
+
     /// Observes an instance: its platform first, then those of its servers that run.
     ///
     /// # Errors
@@ -59,7 +66,8 @@ impl Hands {
             .iter()
             .map(|service| service.image.clone())
             .collect();
-        let engine = self.engine.observe(&instance.name, &images).await?;
+        let platform = self.engine(instance)?;
+        let mut engine = platform.observe(&instance.name, &images).await?;
         let servers = plan::converge::server_addresses(instance);
         let running: Vec<NodeAddress> = instance
             .layout
@@ -76,6 +84,19 @@ impl Hands {
             .nodes
             .observe(&running, instance.spec.operator.as_ref())
             .await;
+        let silent: Vec<WorkloadName> = nodes
+            .iter()
+            .filter(|(_, node)| node.report().is_none())
+            .filter_map(|(address, _)| instance.layout.workload_at(*address).cloned())
+            .collect();
+        if !silent.is_empty() {
+            let stored = platform.storages(&instance.name, &silent).await?;
+            for (name, storage) in stored {
+                if let Some(workload) = engine.workloads.get_mut(&name) {
+                    workload.storage = storage;
+                }
+            }
+        }
         Ok(View { engine, nodes })
     }
 }

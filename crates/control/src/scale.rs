@@ -108,7 +108,8 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     };
     let instance = control.instance(&request.name)?.instance;
     must_be_delivered(&instance)?;
-    control.hands.engine.ensure_minded(&instance.name).await?;
+    let engine = control.hands.engine(&instance)?;
+    engine.ensure_minded(&instance.name).await?;
     let view = control.hands.observe(&instance).await?;
     let next = reshaped(control, &instance, &view, &request).await?;
     let mut policy = policy(request.limit);
@@ -163,7 +164,7 @@ fn must_be_delivered(instance: &Instance) -> Result<(), Fault> {
     }
     let name = &instance.name;
     Err(Fault::new(
-        "SY4018",
+        "SY4023",
         Class::Refused,
         format!("instance {name} was never ready, and its shape can only be changed once it was"),
     )
@@ -233,8 +234,10 @@ async fn seated(
         instance: instance.name.clone(),
         ports: newcomers.clone(),
         taken: taken_addresses(control)?,
+        expose: instance.expose,
     };
-    let proposed = control.hands.engine.propose_addresses(&wish).await?;
+    let engine = control.hands.engine(instance)?;
+    let proposed = engine.propose_addresses(&wish).await?;
     let names = newcomers.iter().map(|(name, _)| name.clone());
     let addresses: BTreeMap<WorkloadName, NodeAddress> = names.zip(proposed).collect();
     let ids = fresh_ids(newcomers.len())?;
@@ -276,7 +279,7 @@ fn must_only_count(before: &Spec, after: &Spec) -> Result<(), Fault> {
     match before.services.iter().find(|service| !same(service)) {
         None => Ok(()),
         Some(service) => Err(Fault::new(
-            "SY4019",
+            "SY4024",
             Class::Usage,
             format!(
                 "this changes more than how many workloads service {} has",

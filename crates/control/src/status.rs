@@ -22,6 +22,7 @@ use plan::ready::obstacles;
 use crate::command::{Control, Reply};
 use crate::converge::{plan_for, policy};
 use crate::lock::{self, Operator};
+use crate::reach::{self, Tried};
 use crate::store::password_file;
 
 /// How an instance is.
@@ -39,6 +40,8 @@ pub struct Status {
     pub endpoints: Vec<NodeAddress>,
     /// With which user applications log in, and the file with the password.
     pub credentials: Option<(String, PathBuf)>,
+    /// What came of trying each address that clients are told.
+    pub tried: Vec<Tried>,
     /// Its shards, by their first slot.
     pub shards: Vec<ShardStatus>,
     /// Servers that belong to no shard.
@@ -104,7 +107,9 @@ pub struct WorkloadStatus {
 pub(crate) async fn run(control: &Control, name: &InstanceName) -> Result<Reply, Fault> {
     let instance = control.instance(name)?.instance;
     let view = control.hands.observe(&instance).await?;
-    Ok(Reply::Status(Box::new(status(control, &instance, &view))))
+    let mut status = status(control, &instance, &view);
+    reach::reach(control, &instance, &view, &mut status).await;
+    Ok(Reply::Status(Box::new(status)))
 }
 
 /// How an instance is, as it was seen.
@@ -125,6 +130,7 @@ pub(crate) fn status(control: &Control, instance: &Instance, view: &View) -> Sta
         state,
         endpoints: servers.clone(),
         credentials,
+        tried: Vec::new(),
         shards,
         others,
         workloads: workloads(view),

@@ -5,24 +5,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
 use model::ids::{InstanceName, NodeId, VariableName};
 use model::image::ImageRef;
-use model::instance::{EngineKind, Instance, Layout, TemplateFiles};
-use model::port::AddressRequest;
+use model::instance::{EngineKind, Expose, Instance, Layout, TemplateFiles};
+use model::port::{AddressRequest, Engine, Fetch};
 use model::secret::Secret;
 use model::spec::{Spec, Value};
-use model::view::{EngineView, ImageView, View};
+use model::view::View;
+use model::workload::Workload;
 use plan::layout::{Site, layout, node_count, review, wanted};
 use template::{Document, VariableKind};
 
 use crate::command::{Control, Reply};
 use crate::converge::{Run, plan_for, policy, settle};
-use crate::lock;
+use crate::engines::{self, Choice, Need, choose};
 use crate::status::{Status, status};
+use crate::{lock, reach, shares};
 
 /// What the user wants to be delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,12 +38,45 @@ pub struct Request {
     pub given: BTreeMap<VariableName, String>,
     /// Those of them that stood among the arguments of a command, where all users can read them.
     pub in_arguments: BTreeSet<VariableName>,
-    /// The platform; `None` for the instance's, or the best there is.
-    pub engine: Option<EngineKind>,
+    /// On what it is to run.
+    pub platform: Platform,
     /// Show the plan only.
     pub dry_run: bool,
     /// How long workloads may take to come up, and then the cluster to be ready.
     pub limit: Duration,
+}
+
+/// On what an instance is to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Platform {
+    /// The platform; `None` for the instance's, or the best there is.
+    pub engine: Option<EngineKind>,
+    /// Which addresses clients are told; `None` for the instance's, or those of its network.
+    pub expose: Option<ExposeWish>,
+    /// What is done about images that the platform does not have.
+    pub fetch: Fetch,
+    /// Whether workloads may have folders of the host.
+    pub host_access: bool,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self {
+            engine: None,
+            expose: None,
+            fetch: Fetch::Missing,
+            host_access: false,
+        }
+    }
+}
+
+/// Which addresses clients are to be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExposeWish {
+    /// Those of the instance's own network.
+    Network,
+    /// An address of the host; `None` for the one that its platform names.
+    Host(Option<IpAddr>),
 }
 
 /// A template that the user has chosen.
@@ -90,8 +126,13 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         plan.findings.splice(..0, review);
         return Ok(Reply::Plan(plan));
     }
+    let engine = control.hands.engine(&instance)?;
     // Before anything is looked at: what has died since may be on its way back already.
-    control.hands.engine.ensure_minded(&instance.name).await?;
+    engine.ensure_minded(&instance.name).await?;
+    if !created {
+        let images = images_of(&instance.spec);
+        engines::fetch(&control.hands, engine, &images, request.platform.fetch).await?;
+    }
     let who = lock::Operator::me("up");
     let operation = store.begin(&instance.name, "up", &who.user)?;
     let run = Run {
@@ -114,7 +155,8 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     }
     let instance = settle(control, &store, instance).await?;
     let view = control.hands.observe(&instance).await?;
-    let status = status(control, &instance, &view);
+    let mut status = status(control, &instance, &view);
+    reach::reach(control, &instance, &view, &mut status).await;
     Ok(Reply::Delivered(Box::new(Delivery {
         status,
         created,
@@ -146,48 +188,109 @@ async fn design(control: &Control, request: &Request) -> Result<(Instance, Vec<F
             Secret::new(String::new())
         }
     };
-    let values = document.values(&request.given, &mut generate)?;
+    let mut given = request.given.clone();
+    let shares = shares::take(&document, &mut given);
+    let mut values = document.values(&given, &mut generate)?;
     if let Some(fault) = weak {
         return Err(fault);
     }
-    let spec = document.spec(&values)?;
-    let images: BTreeSet<ImageRef> = spec.services.iter().map(|it| it.image.clone()).collect();
-    let engine = control.hands.engine.observe(&request.name, &images).await?;
-    must_have_images(&engine)?;
-    let layout = seat(control, request, &spec, &engine).await?;
-    let findings = review(&spec, &layout, &engine.hosts);
+    let mut spec = document.spec(&values)?;
+    must_not_touch_the_host(&spec, request.platform.host_access)?;
+    let images = images_of(&spec);
+    let need = Need {
+        instance: &request.name,
+        images: &images,
+        fetch: fetch_of(request),
+    };
+    let chosen = choose(&control.hands, request.platform.engine, need).await?;
+    if !shares.is_empty() {
+        shares::fill(&document, &shares, (&spec, &chosen.view.hosts), &mut values)?;
+        spec = document.spec(&values)?;
+    }
+    let expose = expose(&chosen.engine, request.platform.expose).await?;
+    let layout = seat(control, request, &spec, (&chosen, expose)).await?;
+    let mut findings: Vec<Finding> = chosen.why.into_iter().collect();
+    findings.extend(review(&spec, &layout, &chosen.view.hosts));
     must_be_allowed(&findings)?;
     let instance = Instance {
         name: request.name.clone(),
-        engine: control.hands.engine.capabilities().kind,
+        engine: chosen.engine.capabilities().kind,
+        expose,
         files: choice.files.clone(),
         values,
         spec,
         layout,
         delivered: false,
     };
-    // A file that cannot be rendered is found before anything is stored.
-    crate::converge::workloads(&instance, &View::default())?;
+    // What cannot be rendered, or not be run there, is found before anything is stored.
+    let workloads = crate::converge::workloads(&instance, &View::default())?;
+    let workloads: Vec<Workload> = workloads.into_values().collect();
+    findings.extend(chosen.engine.review(&instance.name, &workloads).await?);
+    must_be_allowed(&findings)?;
     Ok((instance, findings))
+}
+
+fn images_of(spec: &Spec) -> BTreeSet<ImageRef> {
+    spec.services.iter().map(|it| it.image.clone()).collect()
+}
+
+/// A dry run fetches nothing.
+const fn fetch_of(request: &Request) -> Fetch {
+    match request.platform.fetch {
+        Fetch::Missing | Fetch::Always if request.dry_run => Fetch::Look,
+        same @ (Fetch::Look | Fetch::Missing | Fetch::Always | Fetch::Never) => same,
+    }
+}
+
+async fn expose(engine: &Arc<dyn Engine>, wish: Option<ExposeWish>) -> Result<Expose, Fault> {
+    match wish {
+        None | Some(ExposeWish::Network) => Ok(Expose::Network),
+        Some(ExposeWish::Host(address)) => {
+            // It is asked in any case: a platform without such addresses says so.
+            let own = engine.outside_address().await?;
+            Ok(Expose::Host(address.unwrap_or(own)))
+        }
+    }
+}
+
+/// A folder of the host in a workload's hands is power over the host.
+fn must_not_touch_the_host(spec: &Spec, allowed: bool) -> Result<(), Fault> {
+    let mut folders = spec.services.iter().flat_map(|service| {
+        let volumes = service.container.volumes.iter();
+        volumes.filter_map(|it| Some((&service.name, it.host_folder.as_ref()?)))
+    });
+    match folders.next() {
+        Some((service, folder)) if !allowed => Err(Fault::new(
+            "SY4018",
+            Class::Refused,
+            format!("service {service} asks for {folder} of the host"),
+        )
+        .with_help(
+            "--allow-host-access gives it that: whoever gets into the workload can then read and \
+             change what is there, and a socket of Docker is as good as being root on the host",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn seat(
     control: &Control,
     request: &Request,
     spec: &Spec,
-    engine: &EngineView,
+    (choice, expose): (&Choice, Expose),
 ) -> Result<Layout, Fault> {
     let wanted = wanted(spec);
     let wish = AddressRequest {
         instance: request.name.clone(),
         ports: wanted.clone(),
         taken: taken_addresses(control)?,
+        expose,
     };
-    let proposed = control.hands.engine.propose_addresses(&wish).await?;
+    let proposed = choice.engine.propose_addresses(&wish).await?;
     let addresses = wanted.into_iter().map(|(name, _)| name).zip(proposed);
     let ids = fresh_ids(node_count(spec))?;
     let site = Site {
-        hosts: &engine.hosts,
+        hosts: &choice.view.hosts,
         addresses: &addresses.collect(),
         ids: &ids,
     };
@@ -274,20 +377,6 @@ pub(crate) fn must_not_expose(
     }
 }
 
-fn must_have_images(engine: &EngineView) -> Result<(), Fault> {
-    for (image, view) in &engine.images {
-        if let ImageView::Missing { reason, help } = view {
-            return Err(Fault::new(
-                "SY2106",
-                Class::Refused,
-                format!("{image} is not to be had: {reason}"),
-            )
-            .with_help(help));
-        }
-    }
-    Ok(())
-}
-
 fn must_be_allowed(findings: &[Finding]) -> Result<(), Fault> {
     let critical = findings
         .iter()
@@ -320,7 +409,8 @@ fn must_agree(instance: &Instance, request: &Request) -> Result<(), Fault> {
             format!("deliver {} under another name: --name", choice.named),
         );
     }
-    if let Some(engine) = request.engine.filter(|engine| *engine != instance.engine) {
+    let wish = request.platform;
+    if let Some(engine) = wish.engine.filter(|engine| *engine != instance.engine) {
         return differs(
             format!(
                 "instance {name} runs on engine {}, not on {engine}",
@@ -329,10 +419,27 @@ fn must_agree(instance: &Instance, request: &Request) -> Result<(), Fault> {
             "leave --engine out".to_owned(),
         );
     }
+    let same = match (wish.expose, instance.expose) {
+        (None, _)
+        | (Some(ExposeWish::Network), Expose::Network)
+        | (Some(ExposeWish::Host(None)), Expose::Host(_)) => true,
+        (Some(ExposeWish::Host(Some(asked))), Expose::Host(has)) => asked == has,
+        (Some(ExposeWish::Network), Expose::Host(_))
+        | (Some(ExposeWish::Host(_)), Expose::Network) => false,
+    };
+    if !same {
+        return differs(
+            format!("instance {name} is exposed in another way, and up does not change that"),
+            "leave --expose out, or deliver another instance".to_owned(),
+        );
+    }
     let document = Document::read(&instance.files)?;
     must_not_expose(&document, &request.in_arguments)?;
-    let asked = document.values(&request.given, &mut |_| Secret::new(String::new()))?;
-    for variable in request.given.keys() {
+    let mut given = request.given.clone();
+    // The share of the host that it took once stays what it is.
+    shares::take(&document, &mut given);
+    let asked = document.values(&given, &mut |_| Secret::new(String::new()))?;
+    for variable in given.keys() {
         let (asked, has) = (asked.get(variable), instance.values.get(variable));
         if asked != has {
             return differs(

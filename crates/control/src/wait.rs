@@ -128,7 +128,8 @@ async fn healthy(
     let mut pace = Pace::new(hands, limit);
     loop {
         let looked = hands.clock.now();
-        let engine = hands.engine.observe(&instance.name, &images).await?;
+        let engine = hands.engine(instance)?;
+        let engine = engine.observe(&instance.name, &images).await?;
         let mut pending = None;
         let mut up = Vec::new();
         for name in workloads {
@@ -201,7 +202,9 @@ async fn died(hands: &Hands, instance: &Instance, name: &WorkloadName, how: &str
     };
     let mut lines = Vec::new();
     let mut take = |line: &str| lines.push(line.to_owned());
-    let _ = hands.engine.logs(&instance.name, &request, &mut take).await;
+    if let Ok(engine) = hands.engine(instance) {
+        let _ = engine.logs(&instance.name, &request, &mut take).await;
+    }
     Fault::new(
         "SY4003",
         Class::Failed,

@@ -4,4 +4,5 @@
 //! `EngineView`. Both translations are pure functions of their own (`translate`, `observe`); the
 //! rest of an engine moves bytes. This crate never decides what should run: that is the plan's.
 
+pub mod docker;
 pub mod process;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::address::NodeAddress;
 use crate::ids::{Epoch, HostName, InstanceName, NodeId, ShardIndex, VariableName, WorkloadName};
@@ -13,11 +14,13 @@ use crate::spec::{Spec, Value};
 pub enum EngineKind {
     /// Plain processes on this host.
     Process,
+    /// Containers of one Docker Engine.
+    Docker,
 }
 
 impl EngineKind {
     /// Every kind there is.
-    pub const ALL: [Self; 1] = [Self::Process];
+    pub const ALL: [Self; 2] = [Self::Process, Self::Docker];
 
     /// The engine of this name.
     #[must_use]
@@ -30,6 +33,7 @@ impl EngineKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Docker => "docker",
         }
     }
 }
@@ -38,6 +42,16 @@ impl fmt::Display for EngineKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.as_str())
     }
+}
+
+/// Which addresses clients are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Expose {
+    /// Those that workloads have in their own network: clients are in it, or on its Linux host.
+    #[default]
+    Network,
+    /// This address of the host, with a port for each workload: clients are anywhere.
+    Host(IpAddr),
 }
 
 /// A template's files by their path in its folder. They are kept with the instance, so that what
@@ -55,6 +69,8 @@ pub struct Instance {
     pub name: InstanceName,
     /// The platform that runs it.
     pub engine: EngineKind,
+    /// Which addresses its clients are told.
+    pub expose: Expose,
     /// The template's files at the time of delivery.
     pub files: TemplateFiles,
     /// The variables, generated secrets included.

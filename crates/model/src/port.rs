@@ -3,7 +3,7 @@
 //! They stand here, in the core, so that the hands (`engines`, `admin`) and the simulation
 //! (`testkit`) can implement them without knowing the driver or each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use crate::address::NodeAddress;
 use crate::command::{CommandError, NodeAnswer, NodeCommand};
-use crate::fault::Fault;
+use crate::fault::{Class, Fault};
 use crate::finding::Finding;
 use crate::ids::{InstanceName, WorkloadName};
 use crate::image::ImageRef;
-use crate::instance::EngineKind;
+use crate::instance::{EngineKind, Expose};
 use crate::slots::SlotSet;
 use crate::spec::Credentials;
 use crate::step::{ClusterStep, EngineStep, Member};
-use crate::view::{ClusterView, EngineView};
+use crate::view::{ClusterView, EngineView, Storage};
+use crate::workload::Workload;
 
 /// The answer of a port, in the future.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
@@ -67,6 +68,50 @@ pub trait Engine: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Sees to it that the platform has these images, by fetching them where that is asked for,
+    /// and gives those that it does not have yet but could fetch. A platform that has no images to
+    /// fetch needs nothing. `tell` hears how it goes.
+    fn fetch<'a>(
+        &'a self,
+        _images: &'a BTreeSet<ImageRef>,
+        _fetch: Fetch,
+        _tell: &'a mut (dyn FnMut(String) + Send),
+    ) -> Answer<'a, BTreeSet<ImageRef>> {
+        Box::pin(std::future::ready(Ok(BTreeSet::new())))
+    }
+
+    /// The address of its host at which clients elsewhere can reach a published port.
+    fn outside_address(&self) -> Answer<'_, IpAddr> {
+        let kind = self.capabilities().kind;
+        Box::pin(std::future::ready(Err(Fault::new(
+            "SY4017",
+            Class::Usage,
+            format!("engine {kind} has no addresses of its own that could be exposed by the host"),
+        )
+        .with_help("leave --expose out"))))
+    }
+
+    /// What is to be said about workloads before anything of them is made. A critical finding
+    /// forbids it.
+    fn review<'a>(
+        &'a self,
+        _instance: &'a InstanceName,
+        _workloads: &'a [Workload],
+    ) -> Answer<'a, Vec<Finding>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// What the volumes of these running workloads hold. `observe` may leave that out for what
+    /// runs where it is costly: a server that answers says it better, and only for one that does
+    /// not is it asked here.
+    fn storages<'a>(
+        &'a self,
+        _instance: &'a InstanceName,
+        _workloads: &'a [WorkloadName],
+    ) -> Answer<'a, BTreeMap<WorkloadName, Storage>> {
+        Box::pin(std::future::ready(Ok(BTreeMap::new())))
+    }
+
     /// What is amiss with its hosts, each with the command that fixes it.
     fn examine(&self) -> Answer<'_, Vec<Finding>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
@@ -94,6 +139,21 @@ pub struct AddressRequest {
     pub ports: Vec<(WorkloadName, u16)>,
     /// Addresses that other instances hold.
     pub taken: BTreeSet<IpAddr>,
+    /// What kind of addresses.
+    pub expose: Expose,
+}
+
+/// What is done about images that a platform may not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fetch {
+    /// Nothing is fetched; that each could be is found out.
+    Look,
+    /// Those that are missing are fetched.
+    Missing,
+    /// All are, so that a newer one of the same name is found.
+    Always,
+    /// Nothing is fetched, and what is missing stays missing.
+    Never,
 }
 
 /// A wish to read a log.

@@ -175,6 +175,9 @@ pub struct Volume {
     pub name: String,
     /// Where the workload sees it: an absolute path.
     pub target: String,
+    /// The folder of the host that it is, where it is none of the instance's own. Only taken where
+    /// the user allows it by name.
+    pub host_folder: Option<String>,
 }
 
 /// A config file of a workload before it is rendered.

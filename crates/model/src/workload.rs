@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::address::NodeAddress;
 use crate::ids::WorkloadName;
 use crate::image::ImageRef;
+use crate::instance::Expose;
 use crate::secret::Secret;
 use crate::size::ByteSize;
 use crate::spec::{Container, HealthCheck, RestartPolicy, ServiceKind};
@@ -22,6 +23,8 @@ pub struct Workload {
     pub image: ImageRef,
     /// The address at which it answers.
     pub address: NodeAddress,
+    /// What kind of address that is.
+    pub expose: Expose,
     /// The container's parameters.
     pub container: Container,
     /// Files that it finds when it starts.
@@ -74,12 +77,19 @@ impl Workload {
         let mut hash = Fnv::new();
         let container = &self.container;
         (self.image.to_string(), self.address).hash(&mut hash);
+        // Nothing is added for what is usual, so that numbers of older versions stay right.
+        if let Expose::Host(address) = self.expose {
+            address.hash(&mut hash);
+        }
         (&container.command, &container.environment).hash(&mut hash);
         (container.memory, container.cpu_millis).hash(&mut hash);
         (&container.ulimits, &container.sysctls).hash(&mut hash);
         (&container.user, container.read_only_root).hash(&mut hash);
         for volume in &container.volumes {
             (&volume.name, &volume.target).hash(&mut hash);
+            if let Some(folder) = &volume.host_folder {
+                folder.hash(&mut hash);
+            }
         }
         for file in &self.files {
             if file.existing == Existing::Replace {

@@ -48,6 +48,7 @@ pub fn workloads(
                 kind: service.kind,
                 image: service.image.clone(),
                 address: seat.address,
+                expose: instance.expose,
                 container: service.container.clone(),
                 files,
                 health: service.health.clone(),

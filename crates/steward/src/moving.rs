@@ -15,6 +15,7 @@ mod big;
 mod fence;
 mod governor;
 mod pair;
+mod serving;
 mod survey;
 mod tally;
 mod window;
@@ -60,7 +61,7 @@ pub(crate) async fn ensure(
     }
     let targets: BTreeSet<NodeAddress> = pairs.iter().map(|pair| pair.target.address).collect();
     let targets: Vec<NodeAddress> = targets.into_iter().collect();
-    heard::serving(ground, &targets).await;
+    serving::await_all(ground, &targets).await;
     let counts = count(ground, &pairs).await?;
     if let BigKeys::Refuse { from } = manner.big_keys {
         big::refuse(ground, &pairs, from).await?;

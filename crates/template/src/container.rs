@@ -25,7 +25,7 @@ const FIELDS: [&str; 10] = [
     "user",
     "read_only_root",
 ];
-const VOLUME_FIELDS: [&str; 2] = ["name", "target"];
+const VOLUME_FIELDS: [&str; 3] = ["name", "target", "host_folder"];
 
 /// The limits of a process that engines can set (getrlimit(2), in the names of containers).
 const ULIMITS: [&str; 15] = [
@@ -237,7 +237,8 @@ fn read_volume(reader: &mut Reader<'_>, node: &Node) -> Option<Volume> {
         reader.note(
             &node.range,
             Problem::new(code, message).with_help(
-                "write {name: data, target: /data}; a folder of the host cannot be given",
+                "write {name: data, target: /data}; a folder of the host needs `host_folder` \
+                 beside them, and --allow-host-access at delivery",
             ),
         );
         return None;
@@ -250,10 +251,25 @@ fn read_volume(reader: &mut Reader<'_>, node: &Node) -> Option<Volume> {
     let target = reader
         .required(&fields, "target")
         .and_then(|node| read_target(reader, node));
+    let host_folder = match fields.get("host_folder") {
+        None => None,
+        Some(node) => Some(read_host_folder(reader, node)?),
+    };
     Some(Volume {
         name: name?.as_str().to_owned(),
         target: target?,
+        host_folder,
     })
+}
+
+/// Reads a folder of the host. That it may be used at all is for the user to say, at delivery.
+fn read_host_folder(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let folder = reader.text(node, "`host_folder`")?;
+    if let Err(problem) = check_target(&folder) {
+        reader.note(&node.range, problem);
+        return None;
+    }
+    Some(folder)
 }
 
 /// Reads a place in the workload.

@@ -69,6 +69,7 @@ fn every_field_of_a_service_arrives() {
     let volume = |name: &str, target: &str| Volume {
         name: name.to_owned(),
         target: target.to_owned(),
+        host_folder: None,
     };
     let expected = Service {
         name: name("redis"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use control::command::{
     Answered, Changed, ClusterInfo, ClusterNode, Delivery, NodeStatus, Proof, Row, ShardStatus,
-    Status,
+    Status, Tried,
 };
 use model::fault::Fault;
 use model::finding::Finding;
@@ -128,11 +128,19 @@ struct StatusBody {
     state: &'static str,
     endpoints: Vec<String>,
     credentials: Option<CredentialsBody>,
+    tried: Vec<TriedBody>,
     shards: Vec<ShardBody>,
     other_nodes: Vec<NodeBody>,
     workloads: Vec<WorkloadBody>,
     findings: Vec<FindingBody>,
     operation: Option<OperationBody>,
+}
+
+#[derive(Serialize)]
+struct TriedBody {
+    address: String,
+    answered: bool,
+    problem: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -195,6 +203,14 @@ fn node(node: &NodeStatus) -> NodeBody {
     }
 }
 
+fn tried(tried: &Tried) -> TriedBody {
+    TriedBody {
+        address: tried.address.to_string(),
+        answered: tried.problem.is_none(),
+        problem: tried.problem.clone(),
+    }
+}
+
 fn shard(shard: &ShardStatus) -> ShardBody {
     let slots: Vec<String> = shard.slots.iter().map(ToString::to_string).collect();
     ShardBody {
@@ -224,6 +240,7 @@ pub(crate) fn status(status: &Status) -> Value {
                 user: user.clone(),
                 password_file: file.display().to_string(),
             }),
+        tried: status.tried.iter().map(tried).collect(),
         shards: status.shards.iter().map(shard).collect(),
         other_nodes: status.others.iter().map(node).collect(),
         workloads: status

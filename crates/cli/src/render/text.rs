@@ -271,6 +271,15 @@ fn connect(status: &Status) -> String {
         }
         None => text.push_str("  no password\n"),
     }
+    if !status.tried.is_empty() {
+        let good = status.tried.iter().filter(|it| it.problem.is_none());
+        let _ = writeln!(
+            text,
+            "  tried from here as a client: {} of {} announced addresses answer",
+            good.count(),
+            status.tried.len()
+        );
+    }
     text
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use control::command::{DownRequest, LogSubject, Status, UpRequest};
+use control::command::{DownRequest, LogSubject, Platform, Status, UpRequest};
 use control::{Command, Reply};
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, ServiceName, WorkloadName};
@@ -44,7 +44,12 @@ pub(super) async fn up(session: &Session, arguments: &UpArguments) -> Result<Exi
         template: choice,
         given: given.values,
         in_arguments: given.in_arguments,
-        engine,
+        platform: Platform {
+            engine,
+            expose: read::expose(arguments.expose.as_deref())?,
+            fetch: read::fetch(arguments.pull),
+            host_access: arguments.allow_host_access,
+        },
         dry_run: arguments.dry_run,
         limit: Duration::from_secs(arguments.wait_timeout),
     };

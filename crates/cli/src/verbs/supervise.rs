@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::clock::RealClock;
+use control::engines::Engines;
 use control::guard::Guard;
 use control::hands::Hands;
 use engines::process::{ProcessEngine, SuperviseSettings};
@@ -22,7 +23,7 @@ pub(crate) fn run(session: &Session, name: &str) -> Result<ExitCode, Fault> {
     let name = read::instance(name)?;
     let settings = session.settings.process()?;
     let hands = Hands {
-        engine: Arc::new(ProcessEngine::new(settings.clone())),
+        engines: Engines::only(Arc::new(ProcessEngine::new(settings.clone()))),
         nodes: Arc::new(admin::RedisNodes::with_answer_limit(ANSWER_LIMIT)),
         clock: Arc::new(RealClock::new()),
         audience: Arc::new(Nobody),

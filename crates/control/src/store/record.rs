@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{HostName, InstanceName, NodeId, ShardIndex, VariableName, WorkloadName};
-use model::instance::{EngineKind, Instance, Layout, NodeSeat, PlannedRole, Seat, TemplateFiles};
+use model::instance::{
+    EngineKind, Expose, Instance, Layout, NodeSeat, PlannedRole, Seat, TemplateFiles,
+};
 use model::size::ByteSize;
 use model::slots::SlotSet;
 use model::spec::Value;
@@ -21,6 +23,9 @@ use crate::home::Home;
 #[derive(Serialize, Deserialize)]
 struct Record {
     engine: String,
+    /// The address of the host that clients are told; absent for the instance's own network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exposed_at: Option<IpAddr>,
     files: BTreeMap<String, String>,
     values: BTreeMap<String, StoredValue>,
     seats: BTreeMap<String, StoredSeat>,
@@ -85,6 +90,10 @@ pub(super) fn write(instance: &Instance) -> String {
     });
     let record = Record {
         engine: instance.engine.to_string(),
+        exposed_at: match instance.expose {
+            Expose::Network => None,
+            Expose::Host(address) => Some(address),
+        },
         files: instance.files.files.clone(),
         values: values.collect(),
         seats: seats.collect(),
@@ -145,6 +154,7 @@ pub(super) fn read(
     Ok(Instance {
         name: name.clone(),
         engine,
+        expose: record.exposed_at.map_or(Expose::Network, Expose::Host),
         files,
         values,
         spec,

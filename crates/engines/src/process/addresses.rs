@@ -243,6 +243,8 @@ mod tests {
 
     use model::ids::WorkloadName;
 
+    use model::instance::Expose;
+
     use super::*;
 
     fn request(name: &str, ports: &[u16]) -> AddressRequest {
@@ -255,6 +257,7 @@ mod tests {
                 .map(|(port, n)| (workload(n), *port))
                 .collect(),
             taken: BTreeSet::new(),
+            expose: Expose::Network,
         }
     }
 

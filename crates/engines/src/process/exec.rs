@@ -20,7 +20,7 @@ use super::translate::{TranslateError, place};
 
 /// The environment variable from which the clients of Redis and Valkey take a password. Those of
 /// Valkey know it as well as their own.
-const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
+pub(crate) const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
 
 /// The clients, either of which does for either server.
 const CLIENTS: [&str; 2] = ["redis-cli", "valkey-cli"];
@@ -179,7 +179,8 @@ pub(crate) fn command(
     Ok(command)
 }
 
-fn is_client(name: &str) -> bool {
+/// Whether a command is a client of the servers.
+pub(crate) fn is_client(name: &str) -> bool {
     CLIENTS.contains(&name.rsplit('/').next().unwrap_or(name))
 }
 
@@ -208,19 +209,28 @@ fn options(words: &[String]) -> impl Iterator<Item = &str> {
 
 /// Options that lead a client to the workload's own node, unless it is led elsewhere.
 fn own_node(launch: &Launch, words: &[String]) -> Vec<String> {
-    let given = |names: &[&str]| options(words).any(|option| names.contains(&option));
-    if given(&["-h", "-s", "-u"]) {
+    if leads_elsewhere(words) {
         return Vec::new();
     }
     let mut own = vec!["-h".to_owned(), launch.ip.to_string()];
-    if !given(&["-p"]) {
+    if !names_port(words) {
         own.extend(["-p".to_owned(), launch.port.to_string()]);
     }
     own
 }
 
+/// Whether a client is led to another server than its workload's own.
+pub(crate) fn leads_elsewhere(words: &[String]) -> bool {
+    options(words).any(|option| ["-h", "-s", "-u"].contains(&option))
+}
+
+/// Whether a client is told a port.
+pub(crate) fn names_port(words: &[String]) -> bool {
+    options(words).any(|option| option == "-p")
+}
+
 /// Whether a client is told by hand who logs in.
-fn names_user(words: &[String]) -> bool {
+pub(crate) fn names_user(words: &[String]) -> bool {
     options(words).any(|option| ["-a", "--pass", "--user", "-u", "--no-auth"].contains(&option))
 }
 

@@ -3,7 +3,7 @@
 //! The name of an image says what is wanted; what is there is believed only from its own mouth
 //! (`--version`). Nothing is fetched or installed.
 
-mod search;
+pub(crate) mod search;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

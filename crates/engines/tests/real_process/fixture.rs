@@ -13,6 +13,7 @@ use model::address::NodeAddress;
 use model::fault::Fault;
 use model::ids::{InstanceName, WorkloadName};
 use model::image::ImageRef;
+use model::instance::Expose;
 use model::port::{Engine, ExecRequest};
 use model::secret::Secret;
 use model::spec::{Container, RestartPolicy, ServiceKind, Volume};
@@ -90,6 +91,7 @@ impl Stage {
         workload.container.volumes = vec![Volume {
             name: "data".to_owned(),
             target: "/data".to_owned(),
+            host_folder: None,
         }];
         workload.files = vec![PlacedFile {
             target: "/data/redis.conf".to_owned(),
@@ -106,6 +108,7 @@ impl Stage {
             kind: ServiceKind::Server,
             image: ImageRef::parse(image).unwrap(),
             address: NodeAddress::new(IpAddr::V4(self.ip(1)), 0),
+            expose: Expose::Network,
             container: Container::default(),
             files: Vec::new(),
             health: None,

@@ -10,7 +10,7 @@ use model::address::NodeAddress;
 use model::finding::Finding;
 use model::ids::{HostName, InstanceName, NodeId, ServiceName, TemplateName, WorkloadName};
 use model::image::{ImageRef, ServerVersion, Software};
-use model::instance::{EngineKind, Instance, PlannedRole, TemplateFiles};
+use model::instance::{EngineKind, Expose, Instance, PlannedRole, TemplateFiles};
 use model::size::ByteSize;
 use model::spec::{
     ClusterPart, Container, Deployment, Hooks, Resource, RestartPolicy, Service, ServiceKind, Spec,
@@ -86,6 +86,7 @@ pub(crate) fn service(text: &str, kind: ServiceKind, count: u32) -> Service {
             volumes: vec![Volume {
                 name: "data".to_owned(),
                 target: "/data".to_owned(),
+                host_folder: None,
             }],
             ..Container::default()
         },
@@ -146,6 +147,7 @@ pub(crate) fn instance_on(hosts: &[HostView], spec: Spec) -> Instance {
     Instance {
         name: InstanceName::new("orders").unwrap(),
         engine: EngineKind::Process,
+        expose: Expose::Network,
         files: TemplateFiles::default(),
         values: BTreeMap::new(),
         layout: layout(&spec, site).unwrap(),

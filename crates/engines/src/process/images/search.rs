@@ -43,7 +43,7 @@ pub(super) fn is_program(path: &Path) -> bool {
 }
 
 /// Reads `Redis server v=7.0.15 sha=…` or `Valkey server v=9.1.2 sha=…`.
-pub(super) fn parse_version(said: &str) -> Option<ServerVersion> {
+pub(crate) fn parse_version(said: &str) -> Option<ServerVersion> {
     let line = said.lines().find(|line| line.contains(" v="))?;
     let software = match line.split_ascii_whitespace().next()? {
         "Redis" => Software::Redis,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::address::NodeAddress;
 use model::ids::{InstanceName, WorkloadName};
 use model::image::ImageRef;
+use model::instance::Expose;
 use model::secret::Secret;
 use model::spec::{Container, RestartPolicy, ServiceKind, Volume};
 use model::workload::PlacedFile;
@@ -25,6 +26,7 @@ fn workload(image: &str, command: &[&str]) -> Workload {
         kind: ServiceKind::Server,
         image: ImageRef::parse(image).unwrap(),
         address: NodeAddress::parse("127.64.1.1:6379").unwrap(),
+        expose: Expose::Network,
         container: Container {
             command: words,
             ..Container::default()
@@ -40,6 +42,7 @@ fn with_data(mut workload: Workload) -> Workload {
     workload.container.volumes = vec![Volume {
         name: "data".to_owned(),
         target: "/data".to_owned(),
+        host_folder: None,
     }];
     let file = |target: &str, text: &str, existing| PlacedFile {
         target: target.to_owned(),
@@ -235,6 +238,7 @@ fn the_nearest_of_nested_volumes_has_the_file() {
     workload.container.volumes.push(Volume {
         name: "sub".to_owned(),
         target: "/data/sub".to_owned(),
+        host_folder: None,
     });
     let launch = launch(&workload, &folder(), &program(None), &BTreeMap::new()).unwrap();
     let volumes = "/h/instances/demo/workloads/redis-1/volumes";

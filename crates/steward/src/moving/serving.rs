@@ -1,3 +1,14 @@
+//! Sees to it that a target serves before a client is sent to it.
+
+use std::time::Duration;
+
+use model::address::NodeAddress;
+use model::view::NodeView;
+
+use crate::Ground;
+
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long a target may take to serve. A new primary serves after 2 s (`CLUSTER_WRITABLE_DELAY`),
 /// or after 5 s where it was alone before.
@@ -5,7 +16,7 @@ const SERVES_LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits until these nodes serve, so that no client is sent to one that does not. One that never does
 /// refuses keys, and says why better than we could here.
-pub(super) async fn serving(ground: Ground<'_>, nodes: &[NodeAddress]) {
+pub(super) async fn await_all(ground: Ground<'_>, nodes: &[NodeAddress]) {
     let began = ground.clock.now();
     loop {
         let view = ground.nodes.observe(nodes, ground.credentials).await;
