@@ -51,12 +51,15 @@ pub fn slots_in_question(nodes: &[NodeAddress], view: &ClusterView) -> SlotSet {
 pub fn fix(nodes: &[NodeAddress], view: &ClusterView, held: &Held, consent: Consent) -> Plan {
     let cluster = Cluster::of(nodes, view, held);
     let mut verdicts: BTreeMap<Verdict, SlotSet> = BTreeMap::new();
-    let all = SlotSet::all();
-    for slot in all.iter().filter(|slot| !cluster.is_in_order(*slot)) {
+    let mut rest = cluster.suspects();
+    // Each turn settles one slot at least, so there are no more turns than slots.
+    while let Some(slot) = first(&rest) {
+        let alike = cluster.alike(slot, &rest);
+        rest = rest.difference(&alike);
         let verdict = table::judge(&cluster.facts(slot), consent);
         if verdict != Verdict::Fine {
             let slots = verdicts.entry(verdict).or_insert_with(SlotSet::empty);
-            slots.insert(slot);
+            *slots = slots.union(&alike);
         }
     }
     let mut phases = Vec::new();
@@ -101,6 +104,10 @@ pub fn fix(nodes: &[NodeAddress], view: &ClusterView, held: &Held, consent: Cons
         phases,
         findings: findings(&cluster, &verdicts),
     }
+}
+
+fn first(slots: &SlotSet) -> Option<Slot> {
+    slots.iter().next()
 }
 
 fn push(phases: &mut Vec<Phase>, title: &str, steps: Vec<Step>) {

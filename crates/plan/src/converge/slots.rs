@@ -16,7 +16,6 @@ use model::view::{OpenDirection, View};
 use super::counted;
 use crate::handover::of_those_that_leave;
 use crate::policy::Policy;
-use crate::scale::leaves;
 use crate::shards::{acting, member, myself_of, owners, report_of};
 
 /// Who acts for each shard once those that leave have handed over.
@@ -51,7 +50,7 @@ pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase>
     let drained = drained(layout, &moves, view);
     if !drained.is_empty() {
         phases.push(Phase {
-            title: "those that give everything stay primaries until they go".to_owned(),
+            title: "those that give everything stay primaries".to_owned(),
             steps: vec![Step::Steward(StewardStep::EnsureSetting {
                 nodes: drained,
                 name: "cluster-allow-replica-migration".to_owned(),
@@ -208,20 +207,22 @@ fn wanted(layout: &Layout, view: &View) -> BTreeMap<(ShardIndex, ShardIndex), Sl
     wanted
 }
 
-/// The nodes of shards that leave and still give slots. With replica migration allowed, a primary
+/// The nodes of shards that give away all that they have. With replica migration allowed, a primary
 /// that gives its last slot away, and its replicas with it, turn into replicas of whoever got it
-/// (`clusterUpdateSlotsConfigWith`, Redis 7.0). They are stopped afterwards, so that nothing has to
-/// be put back.
+/// (`clusterUpdateSlotsConfigWith`, Redis 7.0), and one of them may empty that shard later.
+///
+/// It is not put back. Those that leave are stopped; one that stays without a slot must go on being
+/// a primary, and where its replicas belong is decided here and not by the servers.
 fn drained(layout: &Layout, moves: &[SlotMove], view: &View) -> Vec<Member> {
     let sources: BTreeSet<NodeId> = moves.iter().map(|each| each.source.id).collect();
-    let gives = |shard: ShardIndex| {
+    let gives_all = |shard: ShardIndex| {
+        let keeps_none = layout.owners.get(&shard).is_none_or(SlotSet::is_empty);
         let nodes = layout.shard(shard);
-        nodes.iter().any(|node| sources.contains(&node.2.id))
+        keeps_none && nodes.iter().any(|node| sources.contains(&node.2.id))
     };
     layout
         .nodes()
-        .filter(|node| leaves(layout, node.2.shard) && gives(node.2.shard))
-        .filter(|node| report_of(view, node).is_some())
+        .filter(|node| gives_all(node.2.shard) && report_of(view, node).is_some())
         .map(|node| member(&node))
         .collect()
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::address::NodeAddress;
 use model::ids::{Epoch, NodeId};
-use model::slots::{SLOT_COUNT, Slot, SlotRange, SlotSet};
+use model::slots::{Slot, SlotSet};
 use model::step::Member;
 use model::view::{ClusterReport, ClusterView, NodeView, OpenDirection, Peer, PeerRole};
 
@@ -73,10 +73,10 @@ pub(super) struct Cluster<'a> {
     /// How many do not answer, those included that nobody asked.
     silent_count: usize,
     held: &'a Held,
-    /// By slot, of those that do not answer: the latest claim, by the word of others.
-    claims_of_silent: Vec<Option<(Epoch, NodeId)>>,
-    /// By slot, of those that answer: their own word.
-    own_claims: Vec<Vec<(Epoch, Member)>>,
+    /// What those that do not answer own, by the word of others.
+    claims_of_silent: BTreeMap<(Epoch, NodeId), SlotSet>,
+    /// What the primaries that answer own, by their own word; the latest claim last.
+    own_claims: BTreeMap<(Epoch, NodeId), (Member, SlotSet)>,
     open: BTreeMap<Slot, Vec<(Member, OpenDirection)>>,
     replicas: BTreeMap<NodeId, Member>,
     holders: BTreeMap<Slot, Vec<(Member, u64)>>,
@@ -95,8 +95,8 @@ impl<'a> Cluster<'a> {
         let mut cluster = Self {
             silent: silent(nodes, view),
             silent_count: 0,
-            claims_of_silent: vec![None; usize::from(SLOT_COUNT)],
-            own_claims: vec![Vec::new(); usize::from(SLOT_COUNT)],
+            claims_of_silent: BTreeMap::new(),
+            own_claims: BTreeMap::new(),
             open: BTreeMap::new(),
             replicas: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -121,9 +121,6 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        for claims in &mut self.own_claims {
-            claims.sort_by_key(|(epoch, member)| std::cmp::Reverse((*epoch, member.id)));
-        }
         for ((id, slot), keys) in self.held {
             // What a replica holds its primary does.
             if let Some(member) = primaries.get(id).filter(|_| *keys > 0) {
@@ -136,9 +133,8 @@ impl<'a> Cluster<'a> {
     fn read_own(&mut self, member: Member, myself: &Peer) {
         match myself.role {
             PeerRole::Primary => {
-                for slot in numbers(&myself.slots) {
-                    self.own_claims[slot].push((myself.epoch, member));
-                }
+                let claim = (member, SlotSet::of(&myself.slots));
+                self.own_claims.insert((myself.epoch, member.id), claim);
                 for open in &myself.open_slots {
                     let at = self.open.entry(open.slot).or_default();
                     at.push((member, open.direction));
@@ -152,28 +148,64 @@ impl<'a> Cluster<'a> {
     }
 
     fn read_silent(&mut self, peer: &Peer) {
-        for slot in numbers(&peer.slots) {
-            let claim = &mut self.claims_of_silent[slot];
-            *claim = (*claim).max(Some((peer.epoch, peer.id)));
+        if !peer.slots.is_empty() {
+            let claim = self.claims_of_silent.entry((peer.epoch, peer.id));
+            let slots = claim.or_insert_with(SlotSet::empty);
+            *slots = slots.union(&SlotSet::of(&peer.slots));
         }
     }
 
-    /// Whether nothing at all is amiss, which is so for nearly every slot.
-    pub(super) fn is_in_order(&self, slot: Slot) -> bool {
-        let number = usize::from(slot.number());
-        let [(_, owner)] = self.own_claims[number].as_slice() else {
-            return false;
-        };
-        let mut holders = self.holders.get(&slot).into_iter().flatten();
-        self.claims_of_silent[number].is_none()
-            && !self.open.contains_key(&slot)
-            && holders.all(|(holder, _)| holder == owner)
+    /// The slots with which anything may be amiss; nearly every slot is not among them.
+    pub(super) fn suspects(&self) -> SlotSet {
+        let mut suspects = self.in_question();
+        for slots in self.claims_of_silent.values() {
+            suspects = suspects.union(slots);
+        }
+        let owned: BTreeMap<NodeId, &SlotSet> = self
+            .own_claims
+            .values()
+            .map(|(member, slots)| (member.id, slots))
+            .collect();
+        for (slot, holders) in &self.holders {
+            let is_its = |(holder, _): &(Member, u64)| {
+                owned.get(&holder.id).is_some_and(|it| it.contains(*slot))
+            };
+            if !holders.iter().all(is_its) {
+                suspects.insert(*slot);
+            }
+        }
+        suspects
+    }
+
+    /// Those of `among` of which exactly the same is known as of this slot, itself included.
+    pub(super) fn alike(&self, slot: Slot, among: &SlotSet) -> SlotSet {
+        let mut itself = SlotSet::empty();
+        itself.insert(slot);
+        let is_special = |it: &Slot| self.open.contains_key(it) || self.holders.contains_key(it);
+        if is_special(&slot) {
+            return itself;
+        }
+        let own = self.own_claims.values().map(|(_, slots)| slots);
+        let mut alike = among.clone();
+        for claim in own.chain(self.claims_of_silent.values()) {
+            alike = if claim.contains(slot) {
+                alike.intersection(claim)
+            } else {
+                alike.difference(claim)
+            };
+        }
+        for special in self.open.keys().chain(self.holders.keys()) {
+            alike.remove(*special);
+        }
+        alike.union(&itself)
     }
 
     pub(super) fn facts(&self, slot: Slot) -> Facts {
-        let number = usize::from(slot.number());
+        let claims = self.own_claims.iter().rev();
+        let claims = claims.filter(|(_, (_, slots))| slots.contains(slot));
+        let latest = claims.clone().next().map(|((epoch, _), _)| *epoch);
         let mut facts = Facts {
-            owners: self.own_claims[number].iter().map(|(_, it)| *it).collect(),
+            owners: claims.map(|(_, (member, _))| *member).collect(),
             silent: self.silent_count,
             ..Facts::default()
         };
@@ -193,10 +225,12 @@ impl<'a> Cluster<'a> {
             facts.holders.push(*member);
             facts.keys.insert(member.id, *keys);
         }
-        facts.silent_owner = self.claims_of_silent[number].map(|(epoch, id)| SilentOwner {
-            id,
-            is_latest: self.own_claims[number].iter().all(|(own, _)| *own < epoch),
-            replica: self.replicas.get(&id).copied(),
+        let mut silent = self.claims_of_silent.iter().rev();
+        let silent = silent.find(|(_, slots)| slots.contains(slot));
+        facts.silent_owner = silent.map(|((epoch, id), _)| SilentOwner {
+            id: *id,
+            is_latest: latest.is_none_or(|latest| latest < *epoch),
+            replica: self.replicas.get(id).copied(),
         });
         facts
     }
@@ -214,13 +248,16 @@ impl<'a> Cluster<'a> {
         ids.iter().filter(|id| !answering(id)).count()
     }
 
+    /// The slots that are open anywhere, have no owner or several.
     pub(super) fn in_question(&self) -> SlotSet {
-        let mut slots = SlotSet::empty();
-        for slot in SlotSet::all().iter() {
-            let owners = &self.own_claims[usize::from(slot.number())];
-            if owners.len() != 1 || self.open.contains_key(&slot) {
-                slots.insert(slot);
-            }
+        let (mut once, mut twice) = (SlotSet::empty(), SlotSet::empty());
+        for (_, slots) in self.own_claims.values() {
+            twice = twice.union(&once.intersection(slots));
+            once = once.union(slots);
+        }
+        let mut slots = SlotSet::all().difference(&once).union(&twice);
+        for slot in self.open.keys() {
+            slots.insert(*slot);
         }
         slots
     }
@@ -294,10 +331,4 @@ fn silent(nodes: &[NodeAddress], view: &ClusterView) -> Vec<(NodeAddress, String
             Some((address, reason))
         })
         .collect()
-}
-
-fn numbers(ranges: &[SlotRange]) -> impl Iterator<Item = usize> + '_ {
-    ranges
-        .iter()
-        .flat_map(|it| usize::from(it.first().number())..=usize::from(it.last().number()))
 }

@@ -5,7 +5,7 @@ use model::ids::Epoch;
 use model::image::Software;
 use model::slots::{Slot, SlotSet};
 use model::view::{NodeView, OpenDirection, OpenSlot, Replication, ReplicationLink};
-use plan::check::{State, check, state};
+use plan::check::{State, check, in_slots_of_others, placement, state};
 use plan::ready::obstacles;
 
 use crate::fixture::{Scene, address, id, render_finding, silent, version};
@@ -187,4 +187,52 @@ fn the_state_is_what_a_client_feels() {
         words,
         ["ready", "converging", "degraded", "unavailable", "stopped"]
     );
+}
+
+#[test]
+fn keys_in_slots_that_are_not_owned_are_told_by_node() {
+    let mut scene = Scene::whole(3, 1);
+    scene.own(id(3)).open_slots.push(OpenSlot {
+        slot: Slot::new(9).unwrap(),
+        direction: OpenDirection::From(id(1)),
+    });
+    let slot = |number| Slot::new(number).unwrap();
+    let held = [
+        ((id(1), slot(7)), 5),
+        ((id(2), slot(7)), 3),
+        ((id(2), slot(8)), 1),
+        ((id(2), slot(6)), 0),
+        ((id(3), slot(9)), 4),
+        ((id(4), slot(7)), 5),
+    ];
+    let nodes: Vec<NodeAddress> = (1..=6).map(address).collect();
+    let found = in_slots_of_others(&nodes, &scene.view.nodes, &held.into());
+    let lines: Vec<String> = found.iter().map(render_finding).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"critical[SY2221] 02020202 (10.0.0.2:6379): it holds 4 keys of slots 7-8, which it does not own (help: shardyard trib fix 10.0.0.2:6379 --dry-run)");
+}
+
+#[test]
+fn copies_that_share_a_host_and_hosts_with_a_majority_are_told() {
+    let mut scene = Scene::whole_on(3, 3, 1);
+    let told = |scene: &Scene| -> String {
+        let findings = placement(&scene.instance, &scene.view);
+        let lines: Vec<String> = findings.iter().map(render_finding).collect();
+        lines.join("\n")
+    };
+    assert_eq!(told(&scene), "");
+    // Redis-3 is on c and redis-6 on a, as redis-1 is.
+    scene.hand_over(crate::scale::promotion(6, 3));
+    insta::assert_snapshot!(told(&scene), @"warning[SY2223] host a: it holds 2 of 3 primaries (help: shardyard failover orders --spread)");
+    let seats = &mut scene.instance.layout.seats;
+    let host = seats[&crate::fixture::name("redis-2")].host.clone();
+    seats
+        .get_mut(&crate::fixture::name("redis-5"))
+        .unwrap()
+        .host = host;
+    insta::assert_snapshot!(told(&scene), @"
+    warning[SY2222] shard 2: copies of it share a host: redis-2 on b, redis-5 on b
+    warning[SY2223] host a: it holds 2 of 3 primaries (help: shardyard failover orders --spread)
+    ");
+    // With one host there is nothing to be said.
+    assert_eq!(told(&Scene::whole(3, 1)), "");
 }

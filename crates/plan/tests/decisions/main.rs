@@ -20,6 +20,7 @@ mod handover;
 mod layout;
 mod moves;
 mod ready;
+mod rebalance;
 mod scale;
 mod stop;
 mod world;
