@@ -28,6 +28,10 @@ const ACT_MS: u64 = 2500;
 /// How long two nodes may not reach each other, at most.
 const CUT_MAX_MS: u64 = 4000;
 
+/// How long it takes somebody to run it again.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+
 /// Everything that is decided about a schedule.
 #[derive(Debug)]
 pub(crate) struct Schedule {
@@ -220,18 +224,13 @@ pub(crate) fn play(
         if !schedule.blows.is_empty() {
             sleep(Duration::from_millis(ACT_MS + CUT_MAX_MS)).await;
         }
+        world.spare();
+        sleep(A_MOMENT).await;
         let plain = timeout(
             Duration::from_secs(300),
             operator.converge(&mut field.instance),
         );
-        let last = plain.await.unwrap_or_else(|_| {
-            let text = format!("{world:?}");
-            let at = text.find("jobs: [").unwrap();
-            panic!(
-                "hangs: {}\n{schedule:?}\n{story}",
-                &text[at..(at + 3000).min(text.len())]
-            )
-        });
+        let last = plain.await.unwrap_or_else(|_| Err(operator.hangs()));
         let _ = writeln!(story, "  healed, run: {last:?}");
         let mut wrong = field.complaints(schedule.owed()).await;
         wrong.extend(
@@ -242,7 +241,12 @@ pub(crate) fn play(
         let has_struck = |it: &&(Mishap, Fate)| it.1 == Fate::Struck;
         let struck = fates.iter().filter(has_struck).count();
         if !wrong.is_empty() {
-            return Err(format!("{wrong:#?}\n{schedule:#?}\n{story}{fates:?}"));
+            let phases = operator.phases();
+            let offsets = world.offsets();
+            let phases = format!("{phases}{offsets:?}");
+            return Err(format!(
+                "{wrong:#?}\n{schedule:?}\n{story}{phases}\n{fates:?}"
+            ));
         }
         let ledger = world.ledger();
         Ok(Outcome {

@@ -3,7 +3,7 @@
 //! `schedules` and `steps` run the whole driver.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -45,6 +45,8 @@ pub(crate) struct Operator {
     pub(crate) clock: SimClock,
     pub(crate) policy: Policy,
     pub(crate) rewrite: Rewrite,
+    /// The phases that it began, and what came of each.
+    story: Mutex<String>,
 }
 
 /// How slots are moved here: nobody measures latency on a clock that stands still.
@@ -80,7 +82,22 @@ impl Operator {
             clock: world.clock(),
             policy: policy(),
             rewrite: |_| {},
+            story: Mutex::default(),
         }
+    }
+
+    /// The phases that it began, and what came of each.
+    pub(crate) fn phases(&self) -> String {
+        self.story.lock().unwrap().clone()
+    }
+
+    fn tell(&self, word: &str) {
+        self.story.lock().unwrap().push_str(word);
+    }
+
+    /// The fault of a run that has no end.
+    pub(crate) fn hangs(&self) -> Fault {
+        Fault::new("SY4001", Class::NotConverged, "it has no end")
     }
 
     /// What there is to see, as the driver looks at it.
@@ -142,7 +159,11 @@ impl Operator {
 
     async fn execute(&self, instance: &Instance, plan: &Plan) -> Result<(), Fault> {
         for phase in &plan.phases {
-            self.phase(instance, phase).await?;
+            let at = self.clock.now().as_millis();
+            self.tell(&format!("  {at} ms: {} ... ", phase.title));
+            let done = self.phase(instance, phase).await;
+            self.tell(&format!("{done:?}\n"));
+            done?;
         }
         Ok(())
     }

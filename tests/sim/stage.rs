@@ -268,9 +268,12 @@ pub(crate) fn spec_of(size: Size) -> Spec {
     template_of(size).2
 }
 
-/// The template, its variables and what it makes. Reading it costs more than a whole schedule.
-fn template_of(size: Size) -> (TemplateFiles, Values, Spec) {
-    static READ: OnceLock<Mutex<BTreeMap<Size, (TemplateFiles, Values, Spec)>>> = OnceLock::new();
+/// A template, its variables and what it makes.
+type Read = (TemplateFiles, Values, Spec);
+
+/// The template of the simulation. Reading it costs more than a whole schedule.
+fn template_of(size: Size) -> Read {
+    static READ: OnceLock<Mutex<BTreeMap<Size, Read>>> = OnceLock::new();
     let read = READ.get_or_init(Mutex::default);
     let mut read = read.lock().unwrap();
     read.entry(size)
@@ -278,7 +281,7 @@ fn template_of(size: Size) -> (TemplateFiles, Values, Spec) {
         .clone()
 }
 
-fn read_template(size: Size) -> (TemplateFiles, Values, Spec) {
+fn read_template(size: Size) -> Read {
     let files = TemplateFiles {
         files: [
             ("template.yaml", include_str!("template/template.yaml")),

@@ -3,6 +3,7 @@
 //! - `survey`: who owns what now, so that a run that was cut off is gone on with.
 //! - `window`: `MIGRATE`, some slots at a time. `batch` (pure) cuts keys by bytes.
 //! - `atomic`: the servers' own migrations.
+//! - `epochs`: the claim of a new owner wins.
 //! - `fence`: nothing is handed over before a replica of its new owner has it.
 //! - `governor`: as fast as the latency budget allows. `tally`: how far it is.
 //!
@@ -12,6 +13,7 @@
 mod atomic;
 mod batch;
 mod big;
+mod epochs;
 mod fence;
 mod governor;
 mod pair;

@@ -127,6 +127,16 @@ impl Mishaps {
         (self.calls, self.commands)
     }
 
+    /// What has not struck the tool yet never will.
+    pub(crate) fn spare(&mut self) {
+        for (mishap, fate) in &mut self.planned {
+            let is_of_tool = matches!(mishap, Mishap::Call { .. } | Mishap::Command { .. });
+            if is_of_tool && *fate == Fate::Pending {
+                *fate = Fate::Missed;
+            }
+        }
+    }
+
     pub(crate) fn fates(&self) -> &[(Mishap, Fate)] {
         &self.planned
     }
@@ -165,6 +175,7 @@ impl Mishaps {
         let (how, fate) = self
             .planned
             .iter_mut()
+            .filter(|(_, fate)| *fate == Fate::Pending)
             .find_map(|(mishap, fate)| Some((due(mishap)?, fate)))?;
         *fate = Fate::Struck;
         Some(how)

@@ -114,6 +114,8 @@ pub(crate) struct Write {
     pub(crate) key: u32,
     /// `None` where it was deleted.
     pub(crate) value: Option<u64>,
+    /// Whether it is of slots that its primary is about to take over as a whole.
+    pub(crate) is_staged: bool,
     pub(crate) offset: u64,
 }
 
@@ -296,7 +298,7 @@ impl Realm {
                 Effect::Send { link, letter } => self.send(process, link, letter),
                 Effect::Deleted(key) => {
                     if passes_deletions_on {
-                        self.only_pass_on(process, key, None);
+                        self.only_pass_on(process, (key, None), false);
                     }
                 }
                 Effect::Answer(letter) => {

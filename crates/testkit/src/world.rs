@@ -91,6 +91,11 @@ impl World {
         self.look(|realm| realm.mishaps.fates().to_vec())
     }
 
+    /// Nothing that is planned to go wrong with what the tool does, and has not yet, will.
+    pub fn spare(&self) {
+        self.look(|realm| realm.mishaps.spare());
+    }
+
     /// How many calls of `apply`, and how many commands that change something, there were so far.
     #[must_use]
     pub fn counted(&self) -> (u32, u32) {
@@ -157,6 +162,22 @@ impl World {
     #[must_use]
     pub fn changed_settings(&self) -> Vec<Complaint> {
         self.look(|realm| judge::changed_settings(realm))
+    }
+
+    /// How far each server is, and whom it copies.
+    #[must_use]
+    pub fn offsets(&self) -> Vec<String> {
+        self.look(|realm| {
+            let servers = realm.servers();
+            servers
+                .map(|it| {
+                    format!(
+                        "{} {:?} {} migrates {:?}",
+                        it.address, it.role, it.offset, it.migrating
+                    )
+                })
+                .collect()
+        })
     }
 
     /// The slots that are open anywhere.

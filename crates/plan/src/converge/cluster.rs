@@ -174,6 +174,9 @@ fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Poli
         return;
     }
     plan.findings.extend(leave::findings(instance, view));
+    if slots::is_detour(layout, view) {
+        return;
+    }
     plan.phases.extend(leave::phases(instance, view));
     push(
         &mut plan.phases,

@@ -70,6 +70,14 @@ pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase>
     phases
 }
 
+/// Whether slots first go where somebody was moving them, and from there with the next plan. Until
+/// then nobody can say that a node which leaves is left without any.
+pub(super) fn is_detour(layout: &Layout, view: &View) -> bool {
+    let primaries = primaries(layout, view);
+    let half = HalfMoved::of(layout, view, &primaries);
+    !half.split(layout, view, &primaries).0.is_empty()
+}
+
 fn moving(title: &str, moves: Vec<SlotMove>, policy: Policy) -> Phase {
     Phase {
         title: title.to_owned(),

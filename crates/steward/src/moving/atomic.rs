@@ -17,7 +17,7 @@ use model::step::Member;
 use model::view::PeerRole;
 
 use super::pair::Pair;
-use super::{Work, fence, first_error};
+use super::{Work, epochs, fence, first_error};
 use crate::error::StewardError;
 use crate::talk::{self, Said};
 
@@ -83,6 +83,7 @@ async fn run(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
             .iter()
             .any(|job| is_of(job, &left) && is_running(job))
         {
+            epochs::await_word(work, pair).await?;
             match begin(work, pair, &left).await? {
                 Ok(_) => {}
                 Err(refusal) => {

@@ -18,7 +18,7 @@ use model::slots::{Slot, SlotSet};
 
 use super::batch::{self, Batch, Cut, Weighed};
 use super::pair::Pair;
-use super::{Work, big, fence, governor};
+use super::{Work, big, epochs, fence, governor};
 use crate::error::StewardError;
 use crate::talk;
 
@@ -148,6 +148,7 @@ async fn move_window(
     empty(work, pair, slots, keys).await?;
     // The keys may have come in a run before this one: the fence is for them too.
     fence::copied(work, pair).await?;
+    epochs::await_word(work, pair).await?;
     let owner = target;
     for end in [End::Target, End::Source] {
         order(work, pair, end, slots, |slot| NodeCommand::SetOwner {

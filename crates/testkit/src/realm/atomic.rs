@@ -133,9 +133,13 @@ impl Realm {
             Stage::Pause => {
                 let at = self.now;
                 self.set_stage(id, Stage::TakenOver { at });
-                self.touch(job.target.1, None, |server, now, dice| {
-                    server.take_slots(&job.slots, now, dice);
+                let target = job.target.1;
+                let taken = self.touch(target, None, |server, now, dice| {
+                    server.take_slots(&job.slots, now, dice)
                 });
+                for (key, value) in taken.unwrap_or_default() {
+                    self.only_pass_on(target, (key, Some(value)), false);
+                }
                 self.plan(WAY, Event::Job(id));
             }
             Stage::TakenOver { .. } => {}
@@ -213,7 +217,7 @@ impl Realm {
             Some(value) => drop(server.staged.insert(key, value)),
             None => drop(server.staged.remove(&key)),
         });
-        self.only_pass_on(target, key, value);
+        self.only_pass_on(target, (key, value), true);
     }
 
     fn drop_job(&mut self, id: u64, state: AtomicState, why: &str) {
@@ -229,7 +233,7 @@ impl Realm {
         });
         for key in dropped {
             self.touch(target, None, |server, _, _| server.staged.remove(&key));
-            self.only_pass_on(target, key, None);
+            self.only_pass_on(target, (key, None), true);
         }
         self.end(id, state, why);
     }

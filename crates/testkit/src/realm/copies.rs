@@ -9,7 +9,7 @@ use model::address::NodeAddress;
 use model::view::ReplicaLink;
 
 use super::{Event, Process, Realm, Write};
-use crate::server::{Role, Server, Stream};
+use crate::server::{Keys, Role, Server, Stream};
 
 /// What a write adds to the replication stream.
 const WRITE_BYTES: u64 = 40;
@@ -125,8 +125,7 @@ impl Realm {
         let is_cut = self.cut_until(replica, source).is_some();
         let copy = self.server_of(source).filter(|_| !is_cut);
         let copy = copy.map(|it| {
-            let mut keys = it.keys.clone();
-            keys.extend(&it.staged);
+            let keys = (it.keys.clone(), it.staged.clone());
             (keys, it.functions.clone(), it.offset, it.history)
         });
         let Some((keys, functions, offset, history)) = copy else {
@@ -134,7 +133,7 @@ impl Realm {
             return;
         };
         self.touch(replica, None, |server, _, _| {
-            (server.keys, server.functions) = (keys, functions);
+            ((server.keys, server.staged), server.functions) = (keys, functions);
             (server.offset, server.history) = (offset, history);
         });
         self.is_followed(source, replica, offset);
@@ -146,17 +145,22 @@ impl Realm {
     /// A write at a primary; `None` deletes the key.
     pub(super) fn write(&mut self, primary: Process, key: u32, value: Option<u64>) {
         self.touch(primary, None, |server, _, _| {
-            change(server, key, value);
+            change(&mut server.keys, key, value);
             server.offset += WRITE_BYTES;
         });
-        self.pass_on(primary, key, value);
+        self.pass_on(primary, (key, value), false);
         self.forward(primary, key, value);
     }
 
     /// The replicas of a process hear of a write that changes nothing where it was made.
-    pub(super) fn only_pass_on(&mut self, primary: Process, key: u32, value: Option<u64>) {
+    pub(super) fn only_pass_on(
+        &mut self,
+        primary: Process,
+        write: (u32, Option<u64>),
+        is_staged: bool,
+    ) {
         self.touch(primary, None, |server, _, _| server.offset += WRITE_BYTES);
-        self.pass_on(primary, key, value);
+        self.pass_on(primary, write, is_staged);
     }
 
     /// A primary knows who copies it, and how far it is.
@@ -213,12 +217,17 @@ impl Realm {
         }
     }
 
-    fn pass_on(&mut self, from: Process, key: u32, value: Option<u64>) {
+    fn pass_on(&mut self, from: Process, (key, value): (u32, Option<u64>), is_staged: bool) {
         let Some(server) = self.server_of(from) else {
             return;
         };
         let offset = server.offset;
-        let write = Write { key, value, offset };
+        let write = Write {
+            key,
+            value,
+            is_staged,
+            offset,
+        };
         let streams: Vec<(Process, Stream)> = self.followers(server.id).collect();
         for (replica, stream) in streams {
             if let Stream::Up { number } = stream {
@@ -255,11 +264,16 @@ impl Realm {
             return;
         }
         self.touch(replica, None, |server, _, _| {
-            change(server, write.key, write.value);
+            if write.is_staged {
+                change(&mut server.staged, write.key, write.value);
+            } else {
+                change(&mut server.keys, write.key, write.value);
+                server.staged.remove(&write.key);
+            }
             server.offset = write.offset;
         });
         self.note_copy(replica, write);
-        self.pass_on(replica, write.key, write.value);
+        self.pass_on(replica, (write.key, write.value), write.is_staged);
     }
 
     /// Whoever copies this process is going to notice that it is gone, or no primary any more.
@@ -292,10 +306,10 @@ impl Realm {
     }
 }
 
-fn change(server: &mut Server, key: u32, value: Option<u64>) {
+fn change(keys: &mut Keys, key: u32, value: Option<u64>) {
     match value {
-        Some(value) => server.keys.insert(key, value),
-        None => server.keys.remove(&key),
+        Some(value) => keys.insert(key, value),
+        None => keys.remove(&key),
     };
 }
 

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use model::ids::{Epoch, NodeId};
-use model::image::Software;
 use model::slots::{Slot, SlotSet};
 use model::view::{OpenDirection, PeerRole};
 
@@ -88,21 +87,10 @@ impl Server {
         self.table.assign(self.id, slots.set());
         self.end_handover();
         self.election.forget_order();
-        self.drop_staged_leftovers();
+        // What it was about to take over has ended with its primary.
+        self.staged.clear();
         self.update_state(now);
         self.tell_everybody(&Message::Pong, dice);
-    }
-
-    /// What a primary was about to take over as a whole has ended with it (Valkey 9).
-    fn drop_staged_leftovers(&mut self) {
-        if self.version.software == Software::Valkey && self.version.major >= 9 {
-            let own = self.own_slots();
-            let open = &self.open;
-            self.keys.retain(|key, _| {
-                let slot = slot_of(*key);
-                own.set().contains(slot) || open.contains_key(&slot)
-            });
-        }
     }
 
     /// Two primaries that claim with the same epoch: the one with the lower id takes a new one

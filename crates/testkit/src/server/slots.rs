@@ -82,21 +82,26 @@ impl Server {
         Ok(())
     }
 
-    /// Takes slots over as a whole, with the keys that came before.
-    pub(crate) fn take_slots(&mut self, slots: &SlotSet, now: Duration, dice: &mut Dice) {
-        let staged = self.staged.keys().copied();
-        let keys: Vec<u32> = staged
-            .filter(|key| slots.contains(super::slot_of(*key)))
+    /// Takes slots over as a whole, with the keys that came before. Gives these.
+    pub(crate) fn take_slots(
+        &mut self,
+        slots: &SlotSet,
+        now: Duration,
+        dice: &mut Dice,
+    ) -> Vec<(u32, u64)> {
+        let staged = self.staged.iter().map(|(key, value)| (*key, *value));
+        let taken: Vec<(u32, u64)> = staged
+            .filter(|(key, _)| slots.contains(super::slot_of(*key)))
             .collect();
-        for key in keys {
-            if let Some(value) = self.staged.remove(&key) {
-                self.keys.insert(key, value);
-            }
+        for (key, value) in &taken {
+            self.staged.remove(key);
+            self.keys.insert(*key, *value);
         }
         self.table.assign(self.id, slots);
         self.bump_epoch();
         self.tell_everybody(&Message::Pong, dice);
         self.update_state(now);
+        taken
     }
 
     /// CLUSTER BUMPEPOCH (`clusterBumpConfigEpochWithoutConsensus`).
