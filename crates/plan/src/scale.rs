@@ -4,6 +4,7 @@
 //! Everything is decided here and nothing is done: `converge` brings the new instance about, and may
 //! be cut off anywhere. What cannot end well is refused before anything is stored.
 
+mod cancel;
 mod memory;
 mod refusal;
 mod shape;
@@ -18,6 +19,7 @@ use model::slots::SlotSet;
 use model::spec::{Service, Spec};
 use model::view::{HostView, View};
 
+pub use self::cancel::cancelled;
 pub use self::refusal::Refusal;
 pub use self::weights::{Balance, isolate, rebalance};
 pub use crate::shards::is_under_way;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use model::address::NodeAddress;
 use model::fault::Code;
 use model::finding::{Finding, Severity};
 use model::ids::{NodeId, ShardIndex};
@@ -121,13 +122,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
     }
     let has_new_owners = !slots.is_empty();
     push(&mut plan.phases, "every slot has an owner", slots);
-    let mut together = meeting(&members, view);
-    together.extend(replicas(goal, view));
-    push(
-        &mut plan.phases,
-        "the nodes know each other, and the replicas copy",
-        together,
-    );
+    plan.phases.extend(together(goal, view, policy, &members));
     if has_new_owners {
         push(
             &mut plan.phases,
@@ -139,6 +134,29 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         change(&mut plan, goal.instance, view, policy);
     }
     plan
+}
+
+/// Everybody knows everybody, and replicas copy. Whoever is to take slots must also know before who
+/// owns them: one that imports a slot heeds no claim on it (`clusterUpdateSlotsConfigWith`, Redis 7.0).
+fn together(goal: Goal<'_>, view: &View, policy: Policy, members: &[Node<'_>]) -> Vec<Phase> {
+    let mut steps = meeting(members, view);
+    steps.extend(replicas(goal, view));
+    let agreement = (!steps.is_empty() && shards::is_under_way(goal.instance)).then(|| {
+        let all = members.iter().map(|(_, seat, _)| seat.address).collect();
+        agreement(all, policy)
+    });
+    let mut phases = Vec::new();
+    push(
+        &mut phases,
+        "the nodes know each other, and the replicas copy",
+        steps,
+    );
+    push(
+        &mut phases,
+        "all agree on who owns what",
+        agreement.into_iter().collect(),
+    );
+    phases
 }
 
 /// Whether a node does not answer that may know more than we do. A newcomer knows nothing.
@@ -208,8 +226,13 @@ fn serving(layout: &Layout, policy: Policy) -> Vec<Step> {
 }
 
 fn agreed(layout: &Layout, policy: Policy) -> Step {
+    let all = layout.nodes().map(|(_, seat, _)| seat.address).collect();
+    agreement(all, policy)
+}
+
+const fn agreement(nodes: Vec<NodeAddress>, policy: Policy) -> Step {
     Step::Wait(Wait {
-        until: Condition::Agreed(layout.nodes().map(|(_, seat, _)| seat.address).collect()),
+        until: Condition::Agreed(nodes),
         limit: policy.ready_limit,
     })
 }

@@ -7,7 +7,7 @@
 //! | one | somewhere | at it, or nowhere | closed |
 //! | one | somewhere | at nodes that import it too | gathered there, one after the other |
 //! | one | towards a silent node | any | refused; closed with `unreachable` |
-//! | one, and a later claim of a silent node | any | any | refused |
+//! | any, and a later claim of a silent node | any | any | refused |
 //! | none, a silent one by hearsay | any | any | refused; owned by who has keys with `unreachable` |
 //! | none, a silent one with a replica that answers | any | any | refused: the replica has its keys |
 //! | none | any | at one | owned by it |
@@ -109,23 +109,33 @@ impl Verdict {
 
 /// What is done about a slot of which this is known.
 pub(super) fn judge(facts: &Facts, consent: Consent) -> Verdict {
-    match facts.owners.as_slice() {
-        [] => unowned(facts, consent),
-        [owner] => match facts.silent_owner {
+    match (facts.owners.as_slice(), facts.silent_owner) {
+        ([], _) => unowned(facts, consent),
+        (
+            [latest, ..],
             Some(SilentOwner {
                 id,
                 is_latest: true,
                 ..
-            }) => Verdict::Refuse(Reason::OutvotedClaim {
-                owner: *owner,
-                by: id,
             }),
+        ) => Verdict::Refuse(Reason::OutvotedClaim {
+            owner: *latest,
+            by: id,
+        }),
+        (
+            [owner],
             Some(SilentOwner {
                 is_latest: false, ..
             })
-            | None => owned(*owner, facts, consent),
-        },
-        [latest, ..] => owned_twice(*latest, facts),
+            | None,
+        ) => owned(*owner, facts, consent),
+        (
+            [latest, ..],
+            Some(SilentOwner {
+                is_latest: false, ..
+            })
+            | None,
+        ) => owned_twice(*latest, facts),
     }
 }
 

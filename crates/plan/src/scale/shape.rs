@@ -274,7 +274,7 @@ pub(super) fn assign_roles(layout: &mut Layout, view: &View, shape: &Shape, host
     }
 }
 
-fn make_primary(layout: &mut Layout, shard: ShardIndex, heir: &WorkloadName) {
+pub(super) fn make_primary(layout: &mut Layout, shard: ShardIndex, heir: &WorkloadName) {
     for (name, seat) in &mut layout.seats {
         if let Some(node) = seat.node.as_mut().filter(|node| node.shard == shard) {
             node.role = role(name == heir);

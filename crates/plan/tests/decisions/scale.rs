@@ -9,7 +9,7 @@ use model::size::ByteSize;
 use model::slots::SlotSet;
 use model::step::{Member, Promotion};
 use model::view::{NodeView, PeerRole, WorkloadPhase};
-use plan::scale::{is_under_way, newcomers};
+use plan::scale::{cancelled, is_under_way, newcomers, settled};
 use proptest::prelude::*;
 
 use crate::fixture::{Scene, address, id, name, silent, spec};
@@ -31,11 +31,13 @@ fn a_fourth_shard_joins() {
     3. the nodes know each other, and the replicas copy
        ensure_met 8 nodes: know each other
        ensure_replicas 08080808 (10.0.0.8:6379): copy 07070707 (10.0.0.7:6379)
-    4. the functions are where slots go
+    4. all agree on who owns what
+       wait_agreed 8 nodes: agreed on who is what and owns what, within 60 s
+    5. the functions are where slots go
        ensure_functions 07070707 (10.0.0.7:6379): have the functions of 01010101 (10.0.0.1:6379)
-    5. 4096 slots where they belong
+    6. 4096 slots where they belong
        ensure_moved 4096 slots: 1365 slots 10.0.0.1:6379 → 10.0.0.7:6379 (4096-5460); 1366 slots 10.0.0.2:6379 → 10.0.0.7:6379 (9557-10922); 1365 slots 10.0.0.3:6379 → 10.0.0.7:6379 (15019-16383)
-    6. the cluster is ready
+    7. the cluster is ready
        wait_ready 8 nodes: ready: all slots served, all replicas linked and caught up, within 60 s
     ");
 }
@@ -71,21 +73,23 @@ fn more_shards_and_fewer_replicas_at_once() {
     3. the nodes know each other, and the replicas copy
        ensure_met 11 nodes: know each other
        ensure_replicas 0b0b0b0b (10.0.0.11:6379): copy 0a0a0a0a (10.0.0.10:6379)
-    4. the functions are where slots go
+    4. all agree on who owns what
+       wait_agreed 11 nodes: agreed on who is what and owns what, within 60 s
+    5. the functions are where slots go
        ensure_functions 0a0a0a0a (10.0.0.10:6379): have the functions of 01010101 (10.0.0.1:6379)
-    5. 4096 slots where they belong
+    6. 4096 slots where they belong
        ensure_moved 4096 slots: 1365 slots 10.0.0.1:6379 → 10.0.0.10:6379 (4096-5460); 1366 slots 10.0.0.2:6379 → 10.0.0.10:6379 (9557-10922); 1365 slots 10.0.0.3:6379 → 10.0.0.10:6379 (15019-16383)
-    6. those that leave hold nothing that is not elsewhere
+    7. those that leave hold nothing that is not elsewhere
        ensure_copies 07070707 (10.0.0.7:6379): copies 01010101 (10.0.0.1:6379)
        ensure_copies 08080808 (10.0.0.8:6379): copies 02020202 (10.0.0.2:6379)
        ensure_copies 09090909 (10.0.0.9:6379): copies 03030303 (10.0.0.3:6379)
-    7. 3 workloads stopped, data kept
+    8. 3 workloads stopped, data kept
        ensure_stopped redis-7: stops, data kept
        ensure_stopped redis-8: stops, data kept
        ensure_stopped redis-9: stops, data kept
-    8. the others have forgotten them
+    9. the others have forgotten them
        ensure_forgotten 07070707, 08080808, 09090909: is forgotten by 8 nodes
-    9. the cluster is ready
+    10. the cluster is ready
        wait_ready 8 nodes: ready: all slots served, all replicas linked and caught up, within 60 s
     ");
 }
@@ -396,8 +400,102 @@ fn servers_of_a_plain_service_leave_only_empty() {
     ");
 }
 
+/// A shard without replicas that leaves, and whose only node has just ended.
+fn leaving_and_dead() -> Scene {
+    let mut scene = Scene::whole(4, 0);
+    scene.rescale(3, 0).unwrap();
+    scene.silence("redis-4", WorkloadPhase::Stopped);
+    scene.gossip();
+    scene
+}
+
+#[test]
+fn the_last_copy_is_started_again_before_it_may_leave() {
+    let must_start = |scene: &Scene| {
+        let planned = scene.planned();
+        assert!(planned.contains("ensure_running redis-4"), "{planned}");
+        assert!(!planned.contains("ensure_forgotten"), "{planned}");
+    };
+    let scene = leaving_and_dead();
+    must_start(&scene);
+    // Nobody remembers what it owned, but slots are missing.
+    let mut forgotten = scene.clone();
+    for number in 1..=3 {
+        forgotten.peer(&format!("redis-{number}"), 4).slots.clear();
+    }
+    must_start(&forgotten);
+    // Another claims all that it owned, and some still take it for the owner.
+    let mut claimed = scene;
+    let slots = SlotSet::all().difference(&SlotSet::parse("0-8191").unwrap());
+    claimed.own(id(3)).slots = slots.ranges();
+    must_start(&claimed);
+}
+
+#[test]
+fn a_seat_stays_until_its_workload_has_stopped_and_nobody_knows_it() {
+    let mut scene = Scene::whole(4, 0);
+    scene.rescale(3, 0).unwrap();
+    assert_eq!(
+        settled(&scene.instance, &scene.view),
+        None,
+        "nothing has moved yet"
+    );
+    let forget = |scene: &mut Scene| {
+        for number in 1..=3 {
+            let peers = &mut scene.knows(&format!("redis-{number}")).peers;
+            peers.retain(|peer| peer.id != id(4));
+        }
+    };
+    let has_seat = |scene: &Scene| {
+        let settled = settled(&scene.instance, &scene.view);
+        let layout = settled.map_or_else(|| scene.instance.layout.clone(), |it| it.layout);
+        layout.seats.contains_key(&name("redis-4"))
+    };
+    let mut known = scene.clone();
+    known.silence("redis-4", WorkloadPhase::Stopped);
+    assert!(has_seat(&known), "others know it");
+    let mut running = scene.clone();
+    let address = running.instance.layout.seats[&name("redis-4")].address;
+    running.view.nodes.remove(&address);
+    forget(&mut running);
+    assert!(has_seat(&running), "it runs");
+    scene.silence("redis-4", WorkloadPhase::Stopped);
+    forget(&mut scene);
+    assert!(!has_seat(&scene));
+    let owners = settled(&scene.instance, &scene.view).unwrap().layout.owners;
+    assert_eq!(
+        owners, scene.instance.layout.owners,
+        "its slots are nowhere yet"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Called off anywhere, a change ends with a whole cluster that can be changed again.
+    #[test]
+    fn a_change_that_is_called_off_leaves_a_whole_cluster(
+        from in (3_u16..6, 0_u16..3),
+        to in (3_u16..6, 0_u16..3),
+        cuts in proptest::collection::vec((0_usize..14, 0_usize..9), 0..3),
+        again in (3_u16..6, 0_u16..3),
+    ) {
+        let mut scene = Scene::whole_on(3, from.0, from.1);
+        scene.rescale(to.0, to.1).unwrap();
+        for (steps, failover) in cuts {
+            let plan = scene.plan();
+            scene.apply_some(&plan, steps);
+            fail_over(&mut scene, failover);
+        }
+        scene.instance = cancelled(&scene.instance, &scene.view);
+        scene.finish();
+        let part = scene.instance.spec.services[0].cluster.unwrap();
+        prop_assert_eq!(scene.owned().len(), usize::from(part.shards));
+        prop_assert_eq!(scene.instance.layout.shards().len(), usize::from(part.shards));
+        scene.rescale(again.0, again.1).unwrap();
+        scene.finish();
+        must_be(&mut scene, again.0, again.1);
+    }
 
     /// Cut off anywhere, with failovers in between, a change comes to its end.
     #[test]

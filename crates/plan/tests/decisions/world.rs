@@ -335,6 +335,7 @@ impl Scene {
                 match words.get(&peer.id) {
                     Some(_) if peer.id == cluster.id => {}
                     Some(word) => {
+                        peer.health = PeerHealth::Reached;
                         peer.role = word.role;
                         peer.epoch = word.epoch;
                         peer.slots.clone_from(&word.slots);
