@@ -31,7 +31,6 @@ const CUT_MAX_MS: u64 = 4000;
 /// How long it takes somebody to run it again.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
-
 /// Everything that is decided about a schedule.
 #[derive(Debug)]
 pub(crate) struct Schedule {
