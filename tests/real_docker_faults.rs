@@ -447,7 +447,7 @@ fn folders_of_the_host_and_powers_over_it_are_refused_unless_they_are_allowed() 
     says(
         &up(&product, &[&template]),
         6,
-        &["SY4018", "--allow-host-access", "being root"],
+        &["SY4032", "--allow-host-access", "being root"],
     );
     assert_eq!(product.left_on_docker(), Vec::<String>::new());
     let status = product.up(&[&template, "--allow-host-access"]);

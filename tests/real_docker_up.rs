@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -74,7 +75,6 @@ fn down_keeps_the_data_and_with_delete_data_nothing_of_ours_is_left() {
     docker(&["volume", "rm", &neighbour]);
 }
 
-/// The items of the CIS Docker Benchmark 1.6, section 5, that a container's definition decides.
 #[test]
 fn real_containers_pass_the_cis_items_and_show_no_secret() {
     if !is_docker_there() {
@@ -84,63 +84,13 @@ fn real_containers_pass_the_cis_items_and_show_no_secret() {
     let password = product.password();
     product.ok(&["cli", product.name(), "set", "a", "b"]);
     for number in 1..=6 {
-        let container = inspect("container", &product.container(&format!("redis-{number}")));
-        let host = &container["HostConfig"];
-        let config = &container["Config"];
-        let is = |item: &str, value: &Value, expected: Value| {
-            assert_eq!(*value, expected, "{item} of redis-{number}");
-        };
-        is("4.1 not root", &config["User"], "999:999".into());
-        is(
-            "5.3 no capabilities",
-            &host["CapDrop"],
-            serde_json::json!(["ALL"]),
+        let workload = format!("redis-{number}");
+        let container = inspect("container", &product.container(&workload));
+        is_hardened(
+            &workload,
+            &container,
+            &format!("shardyard_{}", product.name()),
         );
-        is("5.3 none added", &host["CapAdd"], Value::Null);
-        is("5.4 not privileged", &host["Privileged"], false.into());
-        is(
-            "5.7 no privileged ports",
-            &host["PortBindings"],
-            serde_json::json!({}),
-        );
-        is("5.12 read-only root", &host["ReadonlyRootfs"], true.into());
-        is("5.10 memory", &host["Memory"], (48 << 20).into());
-        assert!(
-            host["CpuShares"].as_i64().unwrap() > 0,
-            "5.11 processor weight"
-        );
-        assert_eq!(
-            host["NetworkMode"],
-            format!("shardyard_{}", product.name()),
-            "5.9"
-        );
-        is(
-            "5.14 no endless restart on failure",
-            &host["RestartPolicy"]["Name"],
-            "unless-stopped".into(),
-        );
-        is("5.15 own processes", &host["PidMode"], "".into());
-        assert_ne!(host["IpcMode"], "host", "5.16");
-        let devices = host["Devices"].as_array().map_or(0, Vec::len);
-        assert_eq!(devices, 0, "5.17 no devices");
-        is("5.20 own host name", &host["UTSMode"], "".into());
-        let options = host["SecurityOpt"].as_array().unwrap();
-        assert_eq!(
-            options,
-            &[Value::from("no-new-privileges")],
-            "5.2, 5.21, 5.25"
-        );
-        assert!(host["PidsLimit"].as_i64().unwrap() > 0, "5.28");
-        assert!(!config["Healthcheck"]["Test"].is_null(), "5.26");
-        is("5.30 own users", &host["UsernsMode"], "".into());
-        assert_eq!(host["LogConfig"]["Config"]["max-size"], "10m");
-        for mount in container["Mounts"].as_array().unwrap() {
-            assert_eq!(
-                mount["Type"], "volume",
-                "5.5, 5.31: no folder or socket of the host"
-            );
-            assert_ne!(mount["Propagation"], "shared", "5.19");
-        }
         let shown = container.to_string();
         assert!(
             !shown.contains(&password),
@@ -159,6 +109,62 @@ fn real_containers_pass_the_cis_items_and_show_no_secret() {
         for expected in ["999", "0000000000000000", "1", "2"] {
             assert!(words.contains(&expected), "{status}");
         }
+    }
+}
+
+/// The items of the CIS Docker Benchmark 1.6, section 5, that a container's definition decides.
+fn is_hardened(workload: &str, container: &Value, network: &str) {
+    let host = &container["HostConfig"];
+    let config = &container["Config"];
+    let is = |item: &str, value: &Value, expected: Value| {
+        assert_eq!(*value, expected, "{item} of {workload}");
+    };
+    is("4.1 not root", &config["User"], "999:999".into());
+    is(
+        "5.3 no capabilities",
+        &host["CapDrop"],
+        serde_json::json!(["ALL"]),
+    );
+    is("5.3 none added", &host["CapAdd"], Value::Null);
+    is("5.4 not privileged", &host["Privileged"], false.into());
+    is(
+        "5.7 no privileged ports",
+        &host["PortBindings"],
+        serde_json::json!({}),
+    );
+    is("5.12 read-only root", &host["ReadonlyRootfs"], true.into());
+    is("5.10 memory", &host["Memory"], (48 << 20).into());
+    assert!(
+        host["CpuShares"].as_i64().unwrap() > 0,
+        "5.11 processor weight"
+    );
+    assert_eq!(host["NetworkMode"], network, "5.9");
+    is(
+        "5.14 no endless restart on failure",
+        &host["RestartPolicy"]["Name"],
+        "unless-stopped".into(),
+    );
+    is("5.15 own processes", &host["PidMode"], "".into());
+    assert_ne!(host["IpcMode"], "host", "5.16");
+    let devices = host["Devices"].as_array().map_or(0, Vec::len);
+    assert_eq!(devices, 0, "5.17 no devices");
+    is("5.20 own host name", &host["UTSMode"], "".into());
+    let options = host["SecurityOpt"].as_array().unwrap();
+    assert_eq!(
+        options,
+        &[Value::from("no-new-privileges")],
+        "5.2, 5.21, 5.25"
+    );
+    assert!(host["PidsLimit"].as_i64().unwrap() > 0, "5.28");
+    assert!(!config["Healthcheck"]["Test"].is_null(), "5.26");
+    is("5.30 own users", &host["UsernsMode"], "".into());
+    assert_eq!(host["LogConfig"]["Config"]["max-size"], "10m");
+    for mount in container["Mounts"].as_array().unwrap() {
+        assert_eq!(
+            mount["Type"], "volume",
+            "5.5, 5.31: no folder or socket of the host"
+        );
+        assert_ne!(mount["Propagation"], "shared", "5.19");
     }
 }
 
@@ -393,38 +399,19 @@ fn a_share_of_the_host_is_worked_out_and_stays_what_it_is() {
     assert_eq!(product.up(&arguments)["changed"], false);
 }
 
-/// The template of the talk with an image of the user's own: a shell script that reads the rendered
-/// file and calls redis-cli.
-#[test]
-fn a_job_of_the_users_own_image_makes_the_cluster_from_the_rendered_file() {
-    if !is_docker_there() {
-        return;
-    }
-    let product = Shardyard::on_docker();
-    let image = format!("{}-own/redis-trib:1", product.name());
-    let folder = tempfile::tempdir().unwrap();
+/// Writes the template of the talk, and an image whose entry point is a shell script.
+fn write_talk(folder: &Path, image: &str) {
     let script = "#!/bin/sh\nset -e\n. /usr/local/etc/redis-trib.conf\n\
                   test \"$CLUSTER_CMD\" = create\n\
                   redis-cli --cluster create $NODES --cluster-replicas $REPLICAS --cluster-yes\n\
                   for node in $NODES; do\n\
                   until redis-cli -u redis://$node cluster info | grep -q state:ok; do sleep 0.1; done\n\
                   done\n";
-    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     file("trib.sh", script);
     file(
         "Dockerfile",
         "FROM redis:7\nCOPY trib.sh /usr/local/bin/redis-trib\nENTRYPOINT [\"sh\", \"/usr/local/bin/redis-trib\"]\n",
-    );
-    let path = folder.path().to_str().unwrap();
-    let built = Command::new("docker")
-        .args(["build", "--quiet", "--tag", &image, path])
-        .env("DOCKER_BUILDKIT", "0")
-        .output()
-        .unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
     );
     file(
         "template.yaml",
@@ -453,6 +440,30 @@ fn a_job_of_the_users_own_image_makes_the_cluster_from_the_rendered_file() {
         "trib.conf",
         "REPLICAS={{.REPLICAS_NUM}}\n{{ $rs := service \"redis\" }}\n\
          NODES=\"{{range $i,$rc := $rs.Containers}} {{$rc.IPAddr}}:6379{{end}}\"\n",
+    );
+}
+
+/// The template of the talk with an image of the user's own: a shell script that reads the rendered
+/// file and calls redis-cli.
+#[test]
+fn a_job_of_the_users_own_image_makes_the_cluster_from_the_rendered_file() {
+    if !is_docker_there() {
+        return;
+    }
+    let product = Shardyard::on_docker();
+    let image = format!("{}-own/redis-trib:1", product.name());
+    let folder = tempfile::tempdir().unwrap();
+    write_talk(folder.path(), &image);
+    let path = folder.path().to_str().unwrap();
+    let built = Command::new("docker")
+        .args(["build", "--quiet", "--tag", &image, path])
+        .env("DOCKER_BUILDKIT", "0")
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
     );
     let ran = product.ok(&["up", path, "--name", product.name(), "--yes"]);
     assert!(

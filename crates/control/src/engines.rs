@@ -174,7 +174,7 @@ fn reason(kind: EngineKind, passed_over: &[String]) -> Finding {
         format!("{kind} is chosen, because {}", passed_over.join("; "))
     };
     Finding {
-        code: Code("SY4016"),
+        code: Code("SY4030"),
         severity: Severity::Notice,
         subject: "engine".to_owned(),
         message,

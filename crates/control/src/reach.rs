@@ -54,7 +54,7 @@ pub(crate) async fn reach(
     let problems = status.tried.iter().filter(|it| it.problem.is_some());
     for tried in problems {
         status.findings.push(Finding {
-            code: Code("SY4020"),
+            code: Code("SY4034"),
             severity: Severity::Warning,
             subject: tried.address.to_string(),
             message: format!(

@@ -65,7 +65,7 @@ pub(crate) fn fill(
         }
         if let Some(min) = min.filter(|min| share < *min) {
             return Err(Fault::new(
-                "SY4019",
+                "SY4033",
                 Class::Refused,
                 format!(
                     "{}=auto comes to {share} for each of {count} workloads, and {min} is the least",

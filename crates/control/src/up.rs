@@ -261,7 +261,7 @@ fn must_not_touch_the_host(spec: &Spec, allowed: bool) -> Result<(), Fault> {
     });
     match folders.next() {
         Some((service, folder)) if !allowed => Err(Fault::new(
-            "SY4018",
+            "SY4032",
             Class::Refused,
             format!("service {service} asks for {folder} of the host"),
         )

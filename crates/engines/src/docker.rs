@@ -239,7 +239,7 @@ impl DockerEngine {
         };
         found.ok_or_else(|| {
             Fault::new(
-                "SY4017",
+                "SY4031",
                 Class::Usage,
                 "this host's address cannot be told by itself",
             )

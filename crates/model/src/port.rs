@@ -84,7 +84,7 @@ pub trait Engine: Send + Sync {
     fn outside_address(&self) -> Answer<'_, IpAddr> {
         let kind = self.capabilities().kind;
         Box::pin(std::future::ready(Err(Fault::new(
-            "SY4017",
+            "SY4031",
             Class::Usage,
             format!("engine {kind} has no addresses of its own that could be exposed by the host"),
         )

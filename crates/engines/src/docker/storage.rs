@@ -217,7 +217,8 @@ pub(crate) async fn remove(daemon: &Daemon, name: &str, owner: &Owner) -> Result
     remove_by_id(daemon, &id).await
 }
 
-/// Removes a container with the volumes that have no name; what is gone or going is as it should be.
+/// Removes a container with the volumes that have no name. What is gone or going is as it should
+/// be.
 pub(crate) async fn remove_by_id(daemon: &Daemon, id: &str) -> Result<(), DaemonError> {
     let options = RemoveContainerOptionsBuilder::new()
         .force(true)
