@@ -47,7 +47,8 @@ fn growing(shards: u16) -> Vec<Share> {
         .collect()
 }
 
-/// The worst case for pieces: neighbouring slots have different owners, and every second one leaves.
+/// The worst case for pieces: neighbouring slots have different owners, and every second one
+/// leaves.
 fn scattered(shards: u16) -> Vec<Share> {
     let mut shares: Vec<Share> = (0..shards)
         .map(|number| Share {

@@ -40,7 +40,8 @@ fn main() {
 fn waited(progress: &str) -> Duration {
     let seconds: f64 = progress
         .lines()
-        // The plan, which is written before, names a phase's limit: only what is numbered took place.
+        // The plan, which is written before, names a phase's limit: only what is numbered took
+        // place.
         .filter(|line| {
             line.split_once(' ')
                 .is_some_and(|(number, _)| number.contains('/'))

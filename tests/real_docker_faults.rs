@@ -1,5 +1,5 @@
-//! Bad input and faults on a real Docker daemon: each is said with its way out, nothing of others is
-//! touched, and what was begun can be finished.
+//! Bad input and faults on a real Docker daemon: each is said with its way out, nothing of others
+//! is touched, and what was begun can be finished.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

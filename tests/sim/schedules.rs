@@ -1,8 +1,9 @@
 //! Random schedules of everything that can go wrong, each made from its seed alone.
 //!
 //! A schedule has two acts. In the first the cluster is delivered while steps fail, the tool is
-//! killed and the world loses things; then all is healed and a plain `up` must make it whole. In the
-//! second the world strikes the delivered cluster, and once more a plain `up` must make it whole.
+//! killed and the world loses things; then all is healed and a plain `up` must make it whole. In
+//! the second the world strikes the delivered cluster, and once more a plain `up` must make it
+//! whole.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};

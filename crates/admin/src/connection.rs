@@ -132,8 +132,8 @@ pub(crate) enum Lane {
 /// Which connection: to which server, as which user, for what.
 type Key = (NodeAddress, String, Lane);
 
-/// The open connections, one for each server, user and purpose. They are kept, because a connection costs
-/// more than most of what is asked over it.
+/// The open connections, one for each server, user and purpose. They are kept, because a connection
+/// costs more than most of what is asked over it.
 pub(crate) struct Connections {
     open: Mutex<BTreeMap<Key, MultiplexedConnection>>,
     connect_limit: Duration,

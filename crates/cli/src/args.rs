@@ -224,7 +224,8 @@ pub(crate) enum By {
 /// How a change of shape is made.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArguments {
-    /// The latency that clients may see while slots move, as 5ms; 0 for no such limit [default: 20ms]
+    /// The latency that clients may see while slots move, as 5ms; 0 for no such limit [default:
+    /// 20ms]
     #[arg(long, value_name = "TIME")]
     pub(crate) max_latency: Option<String>,
     /// The most keys a second

@@ -26,8 +26,8 @@ use crate::ready;
 /// What the user has agreed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Consent {
-    /// Slots whose owner does not answer may be given away. What only that owner has of them is lost
-    /// when it comes back.
+    /// Slots whose owner does not answer may be given away. What only that owner has of them is
+    /// lost when it comes back.
     pub unreachable: bool,
     /// How keys are brought together. With `replace` the key that a slot's owner has counts, and
     /// another node's copy of it is overwritten.

@@ -34,8 +34,8 @@ pub type Loads = BTreeMap<Slot, u64>;
 /// given, of what the slots weigh.
 ///
 /// A share that is off by no more than `threshold_percent` of what it has is left alone, unless
-/// others need it to give or to take. One of weight 0 never is. Where nothing weighs anything, slots
-/// are counted. Empty where all weights are 0: there is nobody to take anything.
+/// others need it to give or to take. One of weight 0 never is. Where nothing weighs anything,
+/// slots are counted. Empty where all weights are 0: there is nobody to take anything.
 #[must_use]
 pub fn balance(shares: &[Share], loads: Option<&Loads>, threshold_percent: u32) -> Vec<SlotMove> {
     if shares.iter().all(|share| share.weight == 0) {

@@ -1,8 +1,8 @@
-//! Decides what an instance is to be after it was scaled or rebalanced: who joins, who leaves, where
-//! the newcomers sit, and which shard is to own which slots.
+//! Decides what an instance is to be after it was scaled or rebalanced: who joins, who leaves,
+//! where the newcomers sit, and which shard is to own which slots.
 //!
-//! Everything is decided here and nothing is done: `converge` brings the new instance about, and may
-//! be cut off anywhere. What cannot end well is refused before anything is stored.
+//! Everything is decided here and nothing is done: `converge` brings the new instance about, and
+//! may be cut off anywhere. What cannot end well is refused before anything is stored.
 
 mod cancel;
 mod memory;
@@ -62,8 +62,8 @@ pub fn newcomers(instance: &Instance, spec: &Spec, view: &View) -> Vec<(Workload
 /// The instance that this one becomes with another spec: seats for those that join, a mark at those
 /// that leave, and the slots that each shard is to own, where shards come or go.
 ///
-/// While the last change is under way the same wish gives the same instance, so that it goes on, and
-/// a different one is refused.
+/// While the last change is under way the same wish gives the same instance, so that it goes on,
+/// and a different one is refused.
 ///
 /// # Errors
 /// Every reason against it, not only the first.

@@ -1,7 +1,7 @@
 //! Has nodes forget others that are gone.
 //!
-//! A node that was told to forget another refuses to hear of it for a minute; whoever still knows it
-//! then tells everybody of it again. So all are told at once, and asked afterwards.
+//! A node that was told to forget another refuses to hear of it for a minute; whoever still knows
+//! it then tells everybody of it again. So all are told at once, and asked afterwards.
 
 use std::time::Duration;
 

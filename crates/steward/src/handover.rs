@@ -1,8 +1,8 @@
 //! Has a replica take over from its primary, without a write that is lost: `CLUSTER FAILOVER`.
 //!
-//! The primary stops writes, the replica reads what is left, is voted for and takes over; all in some
-//! tens of milliseconds. An `OK` only says that it has begun. It is never forced, and never `TAKEOVER`:
-//! where it cannot be done without a loss it is not done.
+//! The primary stops writes, the replica reads what is left, is voted for and takes over; all in
+//! some tens of milliseconds. An `OK` only says that it has begun. It is never forced, and never
+//! `TAKEOVER`: where it cannot be done without a loss it is not done.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Does to a cluster what data depends on: moves slots, hands over, drains, forgets.
 //!
 //! It speaks to servers only through the port `model::port::Nodes`, and knows time only as
-//! `model::port::Clock`, so that the simulation runs this very code. It never decides what should be
-//! true: steps come from a plan. It never flushes, resets or takes over.
+//! `model::port::Clock`, so that the simulation runs this very code. It never decides what should
+//! be true: steps come from a plan. It never flushes, resets or takes over.
 
 mod copies;
 mod empty;

@@ -109,9 +109,9 @@ async fn all(work: Work<'_>, pairs: &[Pair]) -> Result<(), StewardError> {
 
 /// The pairs in rounds in which no node both gives and takes.
 ///
-/// Whoever takes a slot claims everything that it has with a new epoch, the highest there is. A node
-/// that gives a slot at the same time would claim that one with it, too, and win it back from its new
-/// owner, whose keys are then deleted; told to give it up it gives it to nobody.
+/// Whoever takes a slot claims everything that it has with a new epoch, the highest there is. A
+/// node that gives a slot at the same time would claim that one with it, too, and win it back from
+/// its new owner, whose keys are then deleted; told to give it up it gives it to nobody.
 fn rounds(pairs: Vec<Pair>) -> Vec<Vec<Pair>> {
     let mut rounds = Vec::new();
     let mut left = pairs;

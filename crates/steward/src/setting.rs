@@ -7,8 +7,8 @@ use model::step::Member;
 use crate::error::StewardError;
 use crate::{Ground, talk};
 
-/// Sets it where it is otherwise. A server that does not know the setting is left alone: what it does
-/// not have it cannot do.
+/// Sets it where it is otherwise. A server that does not know the setting is left alone: what it
+/// does not have it cannot do.
 pub(crate) async fn ensure_all(
     ground: Ground<'_>,
     nodes: &[Member],

@@ -93,7 +93,10 @@ async fn servers_outlive_a_killed_supervisor_and_are_found_again() {
     // The kernel takes a process's name from it a moment before its locks.
     let began = Instant::now();
     while stage.engine.supervisor(&stage.instance).await != SupervisorView::Absent {
-        assert!(began.elapsed() < Duration::from_secs(10), "it holds its lock");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it holds its lock"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(stage.phase(&servers[0]).await, RUNNING);

@@ -1,7 +1,7 @@
 //! Decides what the cluster that the steward forms still lacks: slots, acquaintance, replicas.
 //!
-//! It never gives a slot away while a node is silent: that node may be the owner. Slots that have an
-//! owner move only where a change of the instance says so (`slots`), and only then does anybody
+//! It never gives a slot away while a node is silent: that node may be the owner. Slots that have
+//! an owner move only where a change of the instance says so (`slots`), and only then does anybody
 //! leave (`leave`).
 
 use std::collections::BTreeMap;
@@ -137,7 +137,8 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
 }
 
 /// Everybody knows everybody, and replicas copy. Whoever is to take slots must also know before who
-/// owns them: one that imports a slot heeds no claim on it (`clusterUpdateSlotsConfigWith`, Redis 7.0).
+/// owns them: one that imports a slot heeds no claim on it (`clusterUpdateSlotsConfigWith`, Redis
+/// 7.0).
 fn together(goal: Goal<'_>, view: &View, policy: Policy, members: &[Node<'_>]) -> Vec<Phase> {
     let mut steps = meeting(members, view);
     steps.extend(replicas(goal, view));
@@ -179,7 +180,8 @@ fn nobody_owns(slots: &SlotSet) -> Finding {
 }
 
 /// What a change of the instance asks for beyond what every cluster has: primaries that leave hand
-/// over, slots move, and whoever leaves goes. Slots that were left half-way are settled in any case.
+/// over, slots move, and whoever leaves goes. Slots that were left half-way are settled in any
+/// case.
 fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Policy) {
     let layout = &instance.layout;
     push(

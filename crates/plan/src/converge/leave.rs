@@ -18,7 +18,8 @@ use crate::shards::{
     Node, acting, cluster_of, is_taken_for_owner, known_at, member, myself_of, owned, report_of,
 };
 
-/// Whether a workload that leaves need not be started, nor waited for: nothing is missed without it.
+/// Whether a workload that leaves need not be started, nor waited for: nothing is missed without
+/// it.
 pub(super) fn is_dispensable(instance: &Instance, view: &View, name: &WorkloadName) -> bool {
     let layout = &instance.layout;
     let Some(seat) = layout.seats.get(name).filter(|seat| seat.leaves) else {

@@ -1,8 +1,8 @@
 //! Decides which slots move to whom, so that each shard owns what it is to own, and what becomes of
 //! slots that are found half-way.
 //!
-//! A half-moved slot goes on to where it was going, whoever began it: keys may be at either end, and
-//! only a move brings them together. From there it goes to where it belongs.
+//! A half-moved slot goes on to where it was going, whoever began it: keys may be at either end,
+//! and only a move brings them together. From there it goes to where it belongs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,8 +100,8 @@ fn stable((node, slots): (&Member, &SlotSet)) -> Step {
 struct HalfMoved {
     /// From whom to whom each of them was going.
     onward: BTreeMap<(ShardIndex, ShardIndex), SlotSet>,
-    /// Slots that are open at a node for which that means nothing: it owns what it imports, or gives
-    /// what it does not own.
+    /// Slots that are open at a node for which that means nothing: it owns what it imports, or
+    /// gives what it does not own.
     closed: BTreeMap<Member, SlotSet>,
 }
 
@@ -169,7 +169,8 @@ impl HalfMoved {
                 .map_or_else(SlotSet::empty, |owned| owned.intersection(&slots));
             let elsewhere = slots.difference(&belongs);
             for ((source, target), moved) in &mut by_pair {
-                // From the far end it goes on with the next plan, which knows what came of this one.
+                // From the far end it goes on with the next plan, which knows what came of this
+                // one.
                 if (*source, *target) != (from, to) {
                     *moved = moved.difference(&slots);
                 }

@@ -8,8 +8,8 @@
 //! | one | somewhere | at nodes that import it too | gathered there, one after the other |
 //! | one | towards a silent node | any | refused; closed with `unreachable` |
 //! | any, and a later claim of a silent node | any | any | refused |
-//! | none, a silent one by hearsay | any | any | refused; owned by who has keys with `unreachable` |
-//! | none, a silent one with a replica that answers | any | any | refused: the replica has its keys |
+//! | none, a silent one by hearsay | any | any | refused; with `unreachable` who has keys |
+//! | none, a silent one whose replica answers | any | any | refused: that has its keys |
 //! | none | any | at one | owned by it |
 //! | none | any | at several | owned by the one with the most, then gathered |
 //! | none | any | nowhere | owned by the primary with the fewest slots |
@@ -34,7 +34,8 @@ pub(super) enum Verdict {
         /// Whose keys are given up.
         gives_up: Option<Lost>,
     },
-    /// Its keys are brought together, from each node of the chain to the next; the last one owns it.
+    /// Its keys are brought together, from each node of the chain to the next; the last one owns
+    /// it.
     Gather {
         /// Where it is closed first.
         closes: Vec<Member>,

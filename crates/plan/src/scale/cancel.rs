@@ -10,8 +10,8 @@ use super::is_gone;
 use crate::shards::{is_under_way, owned};
 
 /// The instance without the rest of its change. A shard that owns slots stays with all its nodes
-/// that are still there, a newcomer that owns none leaves, and whoever owns a slot owns it rightly. A
-/// slot that is half-way goes on to where it was going.
+/// that are still there, a newcomer that owns none leaves, and whoever owns a slot owns it rightly.
+/// A slot that is half-way goes on to where it was going.
 ///
 /// The numbers of the spec are those of what stays. Who calls this has to bring the variables, from
 /// which the next spec is made, into line with them.

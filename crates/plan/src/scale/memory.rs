@@ -1,5 +1,5 @@
-//! Judges whether those who stay have the memory for what they take over: half as much again must be
-//! free, because what is moved is there twice for a while, and clients go on writing.
+//! Judges whether those who stay have the memory for what they take over: half as much again must
+//! be free, because what is moved is there twice for a while, and clients go on writing.
 
 use std::collections::BTreeMap;
 

@@ -21,8 +21,8 @@ use super::{Work, epochs, fence, first_error};
 use crate::error::StewardError;
 use crate::talk::{self, Said};
 
-/// How often a job of one pair is begun anew. The servers give up for reasons that pass: a fork that
-/// was under way, a link that broke.
+/// How often a job of one pair is begun anew. The servers give up for reasons that pass: a fork
+/// that was under way, a link that broke.
 const TRIES: u32 = 5;
 
 /// The pause between two looks at the jobs, first and later. They move on in steps of 100 ms.

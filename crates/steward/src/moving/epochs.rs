@@ -1,10 +1,10 @@
-//! Sees to it that a claim wins: who takes a slot must claim it with a later epoch than whoever gives
-//! it.
+//! Sees to it that a claim wins: who takes a slot must claim it with a later epoch than whoever
+//! gives it.
 //!
 //! The new owner takes an epoch one higher than the highest that it has heard of, without asking
-//! anybody. Where it has not heard of its source's yet, because that one has just taken slots itself,
-//! the two claim with the same epoch: no other node believes the new owner, all tell it that the slot
-//! is its source's, and it deletes the keys.
+//! anybody. Where it has not heard of its source's yet, because that one has just taken slots
+//! itself, the two claim with the same epoch: no other node believes the new owner, all tell it
+//! that the slot is its source's, and it deletes the keys.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::pair::Pair;
 use crate::error::StewardError;
 use crate::talk;
 
-/// How long the target may take to hear of its source's epoch. Whoever takes an epoch tells everybody
-/// at once; gossip takes a second or two.
+/// How long the target may take to hear of its source's epoch. Whoever takes an epoch tells
+/// everybody at once; gossip takes a second or two.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The pause between two looks.

@@ -19,8 +19,8 @@ use super::Work;
 const BATCH_BYTES: u64 = 256 << 10;
 const BATCH_BYTES_GENTLE: u64 = 32 << 10;
 
-/// The bytes that go at once: without a budget, to begin with under one, and at the least. The least
-/// is what one round trip is worth.
+/// The bytes that go at once: without a budget, to begin with under one, and at the least. The
+/// least is what one round trip is worth.
 const ROUND_BYTES_MAX: u64 = 4 << 20;
 const ROUND_BYTES_FIRST: u64 = 64 << 10;
 const ROUND_BYTES_MIN: u64 = 8 << 10;
@@ -132,8 +132,8 @@ impl Governor {
     }
 }
 
-/// Waits until these keys may go: until nobody pauses the move any more, clients are served in time,
-/// and the rate allows them.
+/// Waits until these keys may go: until nobody pauses the move any more, clients are served in
+/// time, and the rate allows them.
 pub(super) async fn admit(work: Work<'_>, keys: usize) {
     let ground = work.ground;
     while ground.overseer.wish() == Wish::Pause {

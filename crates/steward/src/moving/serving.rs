@@ -14,8 +14,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// or after 5 s where it was alone before.
 const SERVES_LIMIT: Duration = Duration::from_secs(10);
 
-/// Waits until these nodes serve, so that no client is sent to one that does not. One that never does
-/// refuses keys, and says why better than we could here.
+/// Waits until these nodes serve, so that no client is sent to one that does not. One that never
+/// does refuses keys, and says why better than we could here.
 pub(super) async fn await_all(ground: Ground<'_>, nodes: &[NodeAddress]) {
     let began = ground.clock.now();
     loop {
