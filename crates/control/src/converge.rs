@@ -159,6 +159,11 @@ impl Run<'_> {
                         rounds -= 1;
                         continue;
                     }
+                    if fault.code == wait::STOPPED {
+                        // The next plan starts it. The rounds limit how often.
+                        last_fault = Some(fault);
+                        continue;
+                    }
                     if fault.class != Class::NotConverged || again || fault.code.0 == "SY4001" {
                         return Err(fault);
                     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use model::address::NodeAddress;
 use model::event::Event;
-use model::fault::{Class, Fault};
+use model::fault::{Class, Code, Fault};
 use model::ids::WorkloadName;
 use model::image::ImageRef;
 use model::instance::Instance;
 use model::port::LogRequest;
 use model::spec::Credentials;
 use model::step::{Condition, Wait};
-use model::view::{NodeView, WorkloadPhase};
+use model::view::{EngineView, NodeView, WorkloadPhase};
 use plan::ready::{self, Obstacle};
 
 use crate::execute::Scene;
@@ -39,6 +39,14 @@ const NUDGES_MAX: usize = 8192;
 /// How often the audience hears what is waited for.
 const TELL_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a workload may be stopped while it is waited for. Nobody starts it but a plan: a stop
+/// that was under way when the plan was made (its tool was killed, its platform carries on) is
+/// seen only now.
+const STOPPED_MAX: Duration = Duration::from_secs(1);
+
+/// A workload was stopped by somebody else while it was waited for: it takes another plan.
+pub(crate) const STOPPED: Code = Code("SY4025");
+
 /// After so many restarts a workload that does not come up counts as one that never will.
 const RESTARTS_MAX: u32 = 3;
 
@@ -53,11 +61,11 @@ pub(crate) async fn until(hands: &Hands, scene: Scene<'_>, wait: &Wait) -> Resul
         }
         Condition::Agreed(nodes) => {
             let what = Goal::Agreed;
-            ready(hands, nodes, scene.credentials(), (what, wait.limit)).await
+            ready(hands, scene, nodes, (what, wait.limit)).await
         }
         Condition::Ready(nodes) => {
             let what = Goal::Ready;
-            ready(hands, nodes, scene.credentials(), (what, wait.limit)).await
+            ready(hands, scene, nodes, (what, wait.limit)).await
         }
     }
 }
@@ -126,10 +134,12 @@ async fn healthy(
     let images: BTreeSet<ImageRef> = BTreeSet::new();
     let servers = plan::converge::server_addresses(instance);
     let mut pace = Pace::new(hands, limit);
+    let mut stopped = Stopped::default();
     loop {
         let looked = hands.clock.now();
         let engine = hands.engine(instance)?;
         let engine = engine.observe(&instance.name, &images).await?;
+        stopped.check(looked, &engine, workloads)?;
         let mut pending = None;
         let mut up = Vec::new();
         for name in workloads {
@@ -165,6 +175,37 @@ async fn healthy(
             None => return Ok(()),
             Some(on) => pace.pause(looked, &on).await?,
         }
+    }
+}
+
+/// Since when a workload that is waited for has been stopped.
+#[derive(Default)]
+struct Stopped {
+    since: Option<Duration>,
+}
+
+impl Stopped {
+    /// An error where one of the workloads has been stopped for too long.
+    fn check(
+        &mut self,
+        now: Duration,
+        engine: &EngineView,
+        workloads: &[WorkloadName],
+    ) -> Result<(), Fault> {
+        let is_stopped = |name: &&WorkloadName| match engine.workloads.get(name) {
+            None => true,
+            Some(it) => it.phase == WorkloadPhase::Stopped,
+        };
+        let Some(name) = workloads.iter().find(is_stopped) else {
+            self.since = None;
+            return Ok(());
+        };
+        if now.saturating_sub(*self.since.get_or_insert(now)) < STOPPED_MAX {
+            return Ok(());
+        }
+        let message = format!("{name} was stopped while it was waited for");
+        Err(Fault::new(STOPPED.0, Class::NotConverged, message)
+            .with_help("is somebody else at work on it? run it again to start it"))
     }
 }
 
@@ -227,11 +268,13 @@ enum Goal {
 /// and for ready by a write to each slot.
 async fn ready(
     hands: &Hands,
+    scene: Scene<'_>,
     nodes: &[NodeAddress],
-    credentials: Option<&Credentials>,
     (goal, limit): (Goal, Duration),
 ) -> Result<(), Fault> {
+    let credentials = scene.credentials();
     let mut pace = Pace::new(hands, limit);
+    let mut stopped = Stopped::default();
     let mut nudged: Option<Duration> = None;
     loop {
         let looked = hands.clock.now();
@@ -243,6 +286,9 @@ async fn ready(
         }
         if goal == Goal::Agreed {
             obstacles.retain(ready::is_disagreement);
+        }
+        if obstacles.iter().any(is_silence) {
+            still_run(hands, scene, (nodes, looked), &mut stopped).await?;
         }
         let on = match (obstacles.first(), goal) {
             (Some(obstacle), _) => obstacle.to_string(),
@@ -261,6 +307,29 @@ async fn ready(
         }
         pace.pause(looked, &on).await?;
     }
+}
+
+/// An error where one of these servers has been stopped for too long.
+async fn still_run(
+    hands: &Hands,
+    scene: Scene<'_>,
+    (nodes, now): (&[NodeAddress], Duration),
+    stopped: &mut Stopped,
+) -> Result<(), Fault> {
+    let Scene::Instance(instance) = scene else {
+        return Ok(());
+    };
+    let workloads: Vec<WorkloadName> = nodes
+        .iter()
+        .filter_map(|node| instance.layout.workload_at(*node).cloned())
+        .collect();
+    let engine = hands.engine(instance)?;
+    let engine = engine.observe(&instance.name, &BTreeSet::new()).await?;
+    stopped.check(now, &engine, &workloads)
+}
+
+const fn is_silence(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Silent { .. })
 }
 
 /// Whether waiting is of no use.
