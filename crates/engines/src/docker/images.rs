@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::{
-    CreateImageOptionsBuilder, LogsOptionsBuilder, WaitContainerOptionsBuilder,
-};
+use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateImageOptionsBuilder};
 use futures::StreamExt;
 use model::fault::{Class, Code, Explain};
 use model::image::{ImageRef, ServerVersion, Software};
@@ -204,6 +202,8 @@ impl Images {
                 security_opt: Some(vec!["no-new-privileges".to_owned()]),
                 readonly_rootfs: Some(true),
                 memory: Some(VERSION_MEMORY),
+                // Also where we are killed while it runs.
+                auto_remove: Some(true),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
@@ -225,15 +225,18 @@ impl Images {
     }
 }
 
+/// Runs it to its end and gives what it wrote. It is listened to from before its start: the daemon
+/// removes it the moment it ends, and its log with it.
 async fn run(daemon: &Daemon, container: &str) -> Result<String, DaemonError> {
+    let options = AttachContainerOptionsBuilder::new()
+        .stream(true)
+        .stdout(true)
+        .stderr(true)
+        .build();
+    let question = daemon.docker.attach_container(container, Some(options));
+    let mut lines = daemon.ask("look into an image", question).await?.output;
     let question = daemon.docker.start_container(container, None);
     daemon.ask("look into an image", question).await?;
-    let options = WaitContainerOptionsBuilder::new().build();
-    let mut end = Box::pin(daemon.docker.wait_container(container, Some(options)));
-    // How it ended does not matter, what it said does.
-    let _ = end.next().await;
-    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
-    let mut lines = Box::pin(daemon.docker.logs(container, Some(options)));
     let mut said = String::new();
     while let Some(line) = lines.next().await {
         let line = line.map_err(|error| daemon.failure("look into an image", error))?;
