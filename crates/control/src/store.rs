@@ -211,6 +211,23 @@ impl Store {
         })
     }
 
+    /// Whether the last operation on an instance was this verb and did not come to its end.
+    ///
+    /// # Errors
+    /// Where the state cannot be read.
+    pub fn was_cut_off(&self, instance: &InstanceName, verb: &str) -> Result<bool, Fault> {
+        let last = self
+            .connection
+            .query_row(
+                "SELECT verb = ?2 AND outcome IS NOT 'done' FROM operation
+                 WHERE instance = ?1 ORDER BY id DESC LIMIT 1",
+                params![instance.as_str(), verb],
+                |row| row.get(0),
+            )
+            .optional();
+        Ok(last.map_err(|error| self.broken(&error))?.unwrap_or(false))
+    }
+
     fn broken(&self, error: &rusqlite::Error) -> Fault {
         broken(&self.home.database(), error)
     }
@@ -388,6 +405,23 @@ mod tests {
         let error = Store::open(&home).unwrap_err();
         assert_eq!(error.code.0, "SY4012");
         assert!(error.message.contains("state.db"), "{error}");
+    }
+
+    #[test]
+    fn only_a_last_operation_that_did_not_end_well_was_cut_off() {
+        let (_folder, home) = home();
+        let store = Store::open(&home).unwrap();
+        let name = InstanceName::new("orders").unwrap();
+        let is_cut_off = || store.was_cut_off(&name, "down").unwrap();
+        assert!(!is_cut_off());
+        let down = store.begin(&name, "down", "me").unwrap();
+        assert!(is_cut_off());
+        down.end("interrupted").unwrap();
+        assert!(is_cut_off());
+        down.end("done").unwrap();
+        assert!(!is_cut_off());
+        store.begin(&name, "up", "me").unwrap();
+        assert!(!is_cut_off());
     }
 
     #[test]

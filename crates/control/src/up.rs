@@ -16,7 +16,7 @@ use model::instance::{EngineKind, Expose, Instance, Layout, TemplateFiles};
 use model::port::{AddressRequest, Engine, Fetch};
 use model::secret::Secret;
 use model::spec::{Spec, Value};
-use model::view::View;
+use model::view::{View, WorkloadPhase};
 use model::workload::Workload;
 use plan::layout::{Site, layout, node_count, review, wanted};
 use template::{Document, VariableKind};
@@ -133,6 +133,9 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         let images = images_of(&instance.spec);
         engines::fetch(&control.hands, engine, &images, request.platform.fetch).await?;
     }
+    if store.was_cut_off(&instance.name, "down")? {
+        await_stops(control, &instance).await?;
+    }
     let who = lock::Operator::me("up");
     let operation = store.begin(&instance.name, "up", &who.user)?;
     let run = Run {
@@ -163,6 +166,29 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         changed: converged.changed,
         took: control.hands.clock.now().saturating_sub(began),
     })))
+}
+
+/// How long a platform takes to pass on the stops that it was asked for.
+const STOPS_LIMIT: Duration = Duration::from_secs(2);
+
+/// The pause between two looks at what stops.
+const STOPS_PAUSE: Duration = Duration::from_millis(100);
+
+/// A `down` that was cut off has asked the platform for stops that are still on their way: what
+/// looks ready now is stopped a moment later, and nobody would start it again.
+async fn await_stops(control: &Control, instance: &Instance) -> Result<(), Fault> {
+    let clock = &control.hands.clock;
+    let until = clock.now() + STOPS_LIMIT;
+    let engine = control.hands.engine(instance)?;
+    while clock.now() < until && !control.hands.cancel.is_cancelled() {
+        let seen = engine.observe(&instance.name, &BTreeSet::new()).await?;
+        let mut workloads = seen.workloads.values();
+        if workloads.all(|it| it.phase == WorkloadPhase::Stopped) {
+            break;
+        }
+        clock.sleep(STOPS_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// A new instance, with everything decided and nothing done.
