@@ -118,7 +118,12 @@ impl ProcessEngine {
         let path = settings.search_path.or_else(|| std::env::var_os("PATH"));
         let path = path.unwrap_or_default();
         let client = Arc::new(Client::new(home.clone(), program.clone()));
-        let images = Arc::new(Images::new(program, settings.server_folders, &path));
+        let images = Arc::new(Images::new(
+            program,
+            settings.server_folders,
+            &path,
+            home.join("programs"),
+        ));
         let mut environment: BTreeMap<String, String> = PASSED_ON
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))

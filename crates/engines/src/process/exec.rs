@@ -268,7 +268,12 @@ mod tests {
 
     fn check(words: &[&str], user: Option<&str>, expected: &[&str]) {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let images = Images::new("/own".into(), Vec::new(), OsStr::new("/usr/bin:/bin"));
+        let images = Images::new(
+            "/own".into(),
+            Vec::new(),
+            OsStr::new("/usr/bin:/bin"),
+            "/dev/null/programs".into(),
+        );
         let credentials = user.map(|user| Credentials {
             user: user.to_owned(),
             password: Secret::new("hunter2"),

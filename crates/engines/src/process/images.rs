@@ -3,6 +3,7 @@
 //! The name of an image says what is wanted; what is there is believed only from its own mouth
 //! (`--version`). Nothing is fetched or installed.
 
+mod remembered;
 pub(crate) mod search;
 
 use std::collections::BTreeMap;
@@ -71,17 +72,27 @@ pub(crate) struct Images {
     /// What was found out. Held while a program is asked, so that a hundred workloads of one
     /// image ask once.
     versions: Mutex<BTreeMap<PathBuf, (Stamp, Said)>>,
+    /// Where versions are kept from one run to the next: asking takes longer than all else that a
+    /// look at an instance does.
+    remembered: PathBuf,
 }
 
 impl Images {
-    /// Looks in the folders for servers first, then along the search path.
-    pub(crate) fn new(own: PathBuf, servers: Vec<PathBuf>, search_path: &OsStr) -> Self {
+    /// Looks in the folders for servers first, then along the search path. What the servers said
+    /// of their versions is kept in the file `remembered`.
+    pub(crate) fn new(
+        own: PathBuf,
+        servers: Vec<PathBuf>,
+        search_path: &OsStr,
+        remembered: PathBuf,
+    ) -> Self {
         let folders = std::env::split_paths(search_path);
         Self {
             own,
             servers,
             search_path: folders.filter(|folder| folder.is_absolute()).collect(),
             versions: Mutex::default(),
+            remembered,
         }
     }
 
@@ -204,8 +215,17 @@ impl Images {
         {
             return said.clone();
         }
+        if versions.is_empty() {
+            *versions = remembered::read(&self.remembered);
+            if let Some((known, said)) = versions.get(path)
+                && *known == stamp
+            {
+                return said.clone();
+            }
+        }
         let said = ask_version(path).await;
         versions.insert(path.to_owned(), (stamp, said.clone()));
+        remembered::write(&self.remembered, &versions);
         said
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! The engine's functions are plain `fn` pointers without room for data of their own, so what they
 //! need (the discovered services, and a place to say why they fail) stands in a thread-local for
-//! as long as one rendering runs. This is the one piece of hidden state in this crate; a guard
-//! puts the previous one back, whatever happens.
+//! as long as one rendering runs; a guard puts the previous one back, whatever happens. Beside it
+//! only what was parsed is kept, which holds no value of any variable.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use gtmpl_ng::{Context, FuncError, Limits, Template, Value};
@@ -23,6 +25,9 @@ const OUTPUT_BYTES_MAX: usize = 4 << 20;
 const VALUE_WEIGHT_MAX: usize = 4 << 20;
 /// The longest that one rendering may take. Config files need a thousandth of it.
 const RENDER_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How many parsed texts are kept: more than the config files of any template of ours.
+const PARSED_MAX: usize = 32;
 
 /// What a template sees. It has no `Debug`: it can hold passwords.
 pub(crate) struct Setting<'a> {
@@ -52,6 +57,19 @@ pub(crate) fn render(text: &str, setting: &Setting<'_>) -> Result<String, Failur
     if !scan(text)?.any {
         return Ok(text.to_owned());
     }
+    let template = parsed(text)?;
+    let session = Session::open(setting.surroundings);
+    template
+        .render(&Context::from(setting.data.clone()))
+        .map_err(|error| of_rendering(&error, session.told(), text, setting))
+}
+
+/// The text as the engine understands it. Parsing starts a thread each time, and a config file is
+/// rendered once for each of a hundred workloads: what was parsed last is kept.
+fn parsed(text: &str) -> Result<Rc<Template>, Failure> {
+    if let Some(known) = PARSED.with_borrow(|parsed| parsed.get(text).cloned()) {
+        return Ok(known);
+    }
     let limits = Limits::default()
         .with_output_bytes(OUTPUT_BYTES_MAX)
         .with_function_output(VALUE_WEIGHT_MAX)
@@ -63,14 +81,19 @@ pub(crate) fn render(text: &str, setting: &Setting<'_>) -> Result<String, Failur
     template
         .parse(text)
         .map_err(|error| of_parsing(&error, text))?;
-    let session = Session::open(setting.surroundings);
-    template
-        .render(&Context::from(setting.data.clone()))
-        .map_err(|error| of_rendering(&error, session.told(), text, setting))
+    let template = Rc::new(template);
+    PARSED.with_borrow_mut(|parsed| {
+        if parsed.len() >= PARSED_MAX {
+            parsed.clear();
+        }
+        parsed.insert(text.to_owned(), Rc::clone(&template));
+    });
+    Ok(template)
 }
 
 thread_local! {
     static CURRENT: RefCell<State> = const { RefCell::new(State::EMPTY) };
+    static PARSED: RefCell<BTreeMap<String, Rc<Template>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What our functions need while a text is rendered on this thread.
