@@ -124,6 +124,7 @@ impl Run<'_> {
         mut started: impl FnMut() -> Result<(), Fault>,
     ) -> Result<Converged, Fault> {
         let mut changed = false;
+        let mut has_started = false;
         let mut last_fault: Option<Fault> = None;
         let limit = self.hands.clock.now() + self.policy.ready_limit;
         let mut rounds = 0;
@@ -137,13 +138,15 @@ impl Run<'_> {
             if plan.is_empty() {
                 return self.at_rest(changed, plan);
             }
-            if !changed {
-                let waits_only = |step: &Step| matches!(step, Step::Wait(_));
-                if !plan.phases.iter().flat_map(|it| &it.steps).all(waits_only) {
-                    self.ask(instance, &plan).await?;
-                }
-                started()?;
+            // A replica that lags for a moment is waited for; nothing is changed by that.
+            let is_wait = |step: &Step| matches!(step, Step::Wait(_));
+            if !changed && !plan.phases.iter().flat_map(|it| &it.steps).all(is_wait) {
+                self.ask(instance, &plan).await?;
                 changed = true;
+            }
+            if !has_started {
+                started()?;
+                has_started = true;
             }
             let scene = Scene::Instance(instance);
             match execute(self.hands, scene, &plan, self.journal).await? {
