@@ -241,6 +241,20 @@ fn a_server_that_dies_at_once_shows_the_last_lines_of_its_log() {
 }
 
 #[test]
+fn servers_that_nobody_forms_into_a_cluster_are_told_so_long_before_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own");
+    write_template(&path, YAML, "port 6379\ncluster-enabled yes\n");
+    let product = Shardyard::new();
+    let up = ["up", path.to_str().unwrap(), "--name", product.name()];
+    let ran = product.run(&[&up[..], &["--yes", "-o", "json"]].concat());
+    let words = ["cluster:", "redis-sharding", "trib create"];
+    refused(&ran.json(), ran.code, ("SY4026", 3), &words);
+    // They run all the same.
+    assert_eq!(product.run(&["status", product.name()]).code, 3);
+}
+
+#[test]
 fn a_missing_server_is_told_with_the_command_that_installs_it() {
     check(
         &up_with(&["--set", "IMAGE=redis:6"]),

@@ -1,6 +1,6 @@
 //! Waits until something is true, with a limit, and says what still keeps it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::address::NodeAddress;
@@ -47,6 +47,10 @@ const STOPPED_MAX: Duration = Duration::from_secs(1);
 /// A workload was stopped by somebody else while it was waited for: it takes another plan.
 pub(crate) const STOPPED: Code = Code("SY4025");
 
+/// How long servers in cluster mode may be alone each where the template forms no cluster and its
+/// jobs are done. Somebody's own script may be at it; nobody needs ten minutes.
+const ALONE_MAX: Duration = Duration::from_secs(30);
+
 /// After so many restarts a workload that does not come up counts as one that never will.
 const RESTARTS_MAX: u32 = 3;
 
@@ -87,6 +91,11 @@ impl<'a> Pace<'a> {
             limit,
             told: began,
         }
+    }
+
+    /// How long it has been waited.
+    const fn waited(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.began)
     }
 
     /// Pauses; an error where the limit is over or the user wants to stop. `looked` is when the
@@ -275,6 +284,10 @@ async fn ready(
     let credentials = scene.credentials();
     let mut pace = Pace::new(hands, limit);
     let mut stopped = Stopped::default();
+    let forms_itself = scene.instance().is_ok_and(|it| {
+        let services = &it.spec.services;
+        services.iter().all(|service| service.cluster.is_none())
+    });
     let mut nudged: Option<Duration> = None;
     loop {
         let looked = hands.clock.now();
@@ -289,6 +302,10 @@ async fn ready(
         }
         if obstacles.iter().any(is_silence) {
             still_run(hands, scene, (nodes, looked), &mut stopped).await?;
+        }
+        let alone = pace.waited(looked) >= ALONE_MAX && obstacles.iter().any(is_unowned);
+        if forms_itself && alone && all_alone(&view) {
+            return Err(nobody_forms());
         }
         let on = match (obstacles.first(), goal) {
             (Some(obstacle), _) => obstacle.to_string(),
@@ -326,6 +343,25 @@ async fn still_run(
     let engine = hands.engine(instance)?;
     let engine = engine.observe(&instance.name, &BTreeSet::new()).await?;
     stopped.check(now, &engine, &workloads)
+}
+
+/// Whether each node that answers knows itself alone.
+fn all_alone(view: &BTreeMap<NodeAddress, NodeView>) -> bool {
+    let clusters = view.values().filter_map(|it| it.report()?.cluster.as_ref());
+    clusters.into_iter().all(|it| it.peers.len() <= 1)
+}
+
+fn nobody_forms() -> Fault {
+    let message = "the servers run in cluster mode, each alone, and nothing in the template forms \
+                   a cluster of them";
+    Fault::new("SY4026", Class::Unhealthy, message).with_help(
+        "give the service a `cluster:` part or the template a job that forms it (as in \
+         redis-sharding); for now: shardyard trib create HOST:PORT …",
+    )
+}
+
+const fn is_unowned(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Unowned { .. })
 }
 
 const fn is_silence(obstacle: &Obstacle) -> bool {

@@ -93,7 +93,8 @@ fn parsed(text: &str) -> Result<Rc<Template>, Failure> {
 
 thread_local! {
     static CURRENT: RefCell<State> = const { RefCell::new(State::EMPTY) };
-    static PARSED: RefCell<BTreeMap<String, Rc<Template>>> = const { RefCell::new(BTreeMap::new()) };
+    static PARSED: RefCell<BTreeMap<String, Rc<Template>>> =
+        const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What our functions need while a text is rendered on this thread.
