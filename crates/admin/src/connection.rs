@@ -11,7 +11,9 @@ use model::fault::{Class, Code, Explain};
 use model::spec::Credentials;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline};
-use redis::{RedisConnectionInfo, RedisError, Value};
+use redis::{RedisConnectionInfo, RedisError, RedisResult, Value};
+
+use crate::tls::Tls;
 
 /// How long a connection may take to be made. A server on the other side of the world needs three
 /// round trips of 0.3 s; one that needs longer cannot be worked with.
@@ -138,6 +140,7 @@ pub(crate) struct Connections {
     open: Mutex<BTreeMap<Key, MultiplexedConnection>>,
     connect_limit: Duration,
     answer_limit: Duration,
+    tls: Option<Tls>,
 }
 
 impl Default for Connections {
@@ -146,6 +149,7 @@ impl Default for Connections {
             open: Mutex::default(),
             connect_limit: CONNECT_LIMIT,
             answer_limit: ANSWER_LIMIT,
+            tls: None,
         }
     }
 }
@@ -162,6 +166,14 @@ impl Connections {
         Self {
             connect_limit: limit.min(CONNECT_LIMIT),
             answer_limit: limit,
+            ..Self::default()
+        }
+    }
+
+    /// Connections over TLS.
+    pub(crate) fn with_tls(tls: Tls) -> Self {
+        Self {
+            tls: Some(tls),
             ..Self::default()
         }
     }
@@ -218,18 +230,27 @@ impl Connections {
                 login = login.set_username(&credentials.user);
             }
         }
-        let info = ConnectionAddr::Tcp(address.ip.to_string(), address.port)
-            .into_connection_info()
-            .map_err(fail)?
-            .set_redis_settings(login);
+        let client = self.client(address, login).map_err(fail)?;
         let limits = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_limit))
             .set_response_timeout(Some(self.answer_limit));
-        let client = Client::open(info).map_err(fail)?;
         client
             .get_multiplexed_async_connection_with_config(&limits)
             .await
             .map_err(fail)
+    }
+
+    fn client(&self, address: NodeAddress, login: RedisConnectionInfo) -> RedisResult<Client> {
+        let (host, port) = (address.ip.to_string(), address.port);
+        let to = match &self.tls {
+            None => ConnectionAddr::Tcp(host, port),
+            Some(tls) => tls.address(host, port),
+        };
+        let info = to.into_connection_info()?.set_redis_settings(login);
+        match &self.tls {
+            None => Client::open(info),
+            Some(tls) => tls.client(info),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, MultiplexedConnection>> {

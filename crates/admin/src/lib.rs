@@ -17,6 +17,7 @@ mod send;
 mod serving;
 mod setting;
 mod slots;
+mod tls;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use model::step::{ClusterStep, Member};
 use model::view::ClusterView;
 
 pub use connection::{NodeError, NodeErrorKind};
+pub use tls::Tls;
 
 use connection::Connections;
 
@@ -46,6 +48,14 @@ impl RedisNodes {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn with_tls(tls: Tls) -> Self {
+        Self {
+            connections: Arc::new(Connections::with_tls(tls)),
+        }
     }
 
     /// The same, for servers that must answer within this limit.

@@ -359,6 +359,18 @@ pub(crate) enum TribVerb {
     },
 }
 
+impl TribVerb {
+    /// How to log in.
+    pub(crate) const fn login(&self) -> &Login {
+        match self {
+            Self::Create { login, .. }
+            | Self::Check { login, .. }
+            | Self::Info { login, .. }
+            | Self::Call { login, .. } => login,
+        }
+    }
+}
+
 /// How to log in to a cluster that is not an instance. There is no option for the password itself:
 /// every user of a host can read the arguments of every process.
 #[derive(Debug, Args)]
@@ -369,6 +381,21 @@ pub(crate) struct Login {
     /// A file whose first line is the password; REDISCLI_AUTH holds one too
     #[arg(long, value_name = "FILE", env = "SHARDYARD_PASSWORD_FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// Speak TLS
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// The certificates of the authorities that are trusted [default: this system's]
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Our certificate, where the servers ask for one
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of our certificate
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "cert"])]
+    pub(crate) key: Option<PathBuf>,
+    /// Take any certificate, so that whoever stands between could read along
+    #[arg(long, requires = "tls", conflicts_with = "cacert")]
+    pub(crate) insecure: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -133,6 +133,33 @@ pub(crate) fn login(login: &Login) -> Result<Option<Credentials>, Fault> {
     }
 }
 
+/// How to speak TLS to a cluster; `None` where it is not spoken.
+pub(crate) fn tls(login: &Login) -> Result<Option<admin::Tls>, Fault> {
+    if !login.tls {
+        return Ok(None);
+    }
+    let pem = |file: &Path| {
+        let text = fs::read(file)
+            .map_err(|error| usage(format!("{} cannot be read", file.display())).with_cause(error));
+        text.and_then(
+            |text| match text.windows(11).any(|it| it == b"-----BEGIN ") {
+                true => Ok(text),
+                false => Err(usage(format!("{} holds nothing in PEM", file.display()))
+                    .with_help("a file in DER becomes one: openssl x509 -inform der -in FILE")),
+            },
+        )
+    };
+    let identity = match (&login.cert, &login.key) {
+        (Some(certificate), Some(key)) => Some((pem(certificate)?, pem(key)?)),
+        (Some(_) | None, _) => None,
+    };
+    Ok(Some(admin::Tls {
+        authorities: login.cacert.as_deref().map(pem).transpose()?,
+        identity,
+        trusts_anybody: login.insecure,
+    }))
+}
+
 /// A template: a built-in's name, or a folder's path.
 pub(crate) fn template(named: &str) -> Result<TemplateChoice, Fault> {
     let files = match builtin::files(named) {

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     home: Option<PathBuf>,
     server_folders: Vec<PathBuf>,
     search_path: Option<OsString>,
+    /// How servers are spoken to where TLS is asked for.
+    pub(crate) tls: Option<admin::Tls>,
 }
 
 impl Settings {
@@ -34,6 +36,7 @@ impl Settings {
                 .map(|it| std::env::split_paths(it).collect())
                 .unwrap_or_default(),
             search_path: std::env::var_os("PATH"),
+            tls: None,
         }
     }
 
@@ -96,7 +99,10 @@ impl Settings {
                 Arc::new(DockerEngine::new(self.docker()?)),
                 Arc::new(ProcessEngine::new(self.process()?)),
             ]),
-            nodes: Arc::new(admin::RedisNodes::new()),
+            nodes: Arc::new(match self.tls.clone() {
+                None => admin::RedisNodes::new(),
+                Some(tls) => admin::RedisNodes::with_tls(tls),
+            }),
             clock: Arc::new(RealClock::new()),
             audience,
             cancel,

@@ -124,7 +124,7 @@ pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault>
             command.extend(arguments.command);
             instance::exec(&session, &arguments.name, None, command).await
         }
-        Verb::Trib(verb) => trib::run(&session, verb).await,
+        Verb::Trib(verb) => trib::run(session, verb).await,
         Verb::Template(verb) => templates::run(&session, verb),
         Verb::Doctor => doctor(&session).await,
         Verb::Completions { shell } => {

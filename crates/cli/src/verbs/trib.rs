@@ -14,7 +14,9 @@ use crate::args::{Login, TribVerb};
 use crate::read;
 use crate::render::{json, text, trib};
 
-pub(super) async fn run(session: &Session, verb: TribVerb) -> Result<ExitCode, Fault> {
+pub(super) async fn run(mut session: Session, verb: TribVerb) -> Result<ExitCode, Fault> {
+    session.settings.tls = read::tls(verb.login())?;
+    let session = &session;
     match verb {
         TribVerb::Create {
             nodes,

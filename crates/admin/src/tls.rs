@@ -1,0 +1,60 @@
+//! TLS to servers: whom we trust and who we are.
+//!
+//! As with redis-cli, a server's certificate must come from a trusted authority, and the name in it
+//! is not compared: nodes of a cluster are known by address, and their certificates seldom name it.
+
+use std::fmt;
+
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates,
+};
+
+/// How to speak TLS.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// The authorities that are trusted, as PEM; `None` for those of this system.
+    pub authorities: Option<Vec<u8>>,
+    /// Our certificate and its key, as PEM, where the servers ask for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Whether any certificate will do, so that anybody in between could read along.
+    pub trusts_anybody: bool,
+}
+
+impl fmt::Debug for Tls {
+    /// A key is a secret.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Tls")
+    }
+}
+
+impl Tls {
+    /// Where a server answers.
+    pub(crate) const fn address(&self, host: String, port: u16) -> ConnectionAddr {
+        ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: self.trusts_anybody,
+            tls_params: None,
+        }
+    }
+
+    /// A client for a connection to such an address.
+    ///
+    /// # Errors
+    /// Where a certificate or a key is none.
+    pub(crate) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        let identity = self.identity.clone();
+        let certificates = TlsCertificates {
+            client_tls: identity.map(|(client_cert, client_key)| ClientTlsConfig {
+                client_cert,
+                client_key,
+            }),
+            root_cert: self.authorities.clone(),
+        };
+        let client = Client::build_with_tls(info, certificates)?;
+        let info = client.get_connection_info().clone();
+        let mut address = info.addr().clone();
+        address.set_danger_accept_invalid_hostnames(!self.trusts_anybody);
+        Client::open(info.set_addr(address))
+    }
+}
