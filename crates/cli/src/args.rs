@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod trib;
+
+pub(crate) use trib::{Login, MoveArguments, RunArguments, TribVerb};
+
 /// Delivers a sharded Redis or Valkey cluster with one command, and keeps it as it was asked for
 #[derive(Debug, Parser)]
 #[command(
@@ -45,7 +49,7 @@ pub(crate) struct General {
     )]
     pub(crate) output: Output,
     /// Answer yes to the question whether a plan is to be carried out
-    #[arg(short, long, global = true)]
+    #[arg(short, long, alias = "cluster-yes", global = true)]
     pub(crate) yes: bool,
     /// The folder that holds all state [default: a folder of yours, by the XDG rules]
     #[arg(long, global = true, value_name = "FOLDER", env = "SHARDYARD_HOME")]
@@ -75,6 +79,8 @@ pub(crate) enum Verb {
     Scale(ScaleArguments),
     /// Give each shard its share of slots
     Rebalance(RebalanceArguments),
+    /// Hand a primary's part over to a replica, without losing a write
+    Failover(FailoverArguments),
     /// List the instances
     Ls,
     /// Show how an instance is: shards, slots, roles, memory, lag, findings
@@ -212,6 +218,25 @@ pub(crate) struct RebalanceArguments {
     pub(crate) change: ChangeArguments,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct FailoverArguments {
+    /// The instance
+    pub(crate) name: String,
+    /// The node: a replica that is to take over, or a primary that is to give way to its best
+    /// replica; redis-4, or HOST:PORT
+    #[arg(required_unless_present = "spread")]
+    pub(crate) node: Option<String>,
+    /// Bring the primaries back to where they were planned
+    #[arg(long, conflicts_with = "node")]
+    pub(crate) spread: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many seconds the cluster may take to be ready afterwards
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) wait_timeout: u64,
+}
+
 /// By what a slot is weighed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
@@ -298,104 +323,6 @@ pub(crate) struct CliArguments {
     /// A command for the cluster [default: an interactive session]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TribVerb {
-    /// Make empty servers that run a cluster
-    Create {
-        /// The servers: HOST:PORT
-        #[arg(required = true, value_name = "HOST:PORT")]
-        nodes: Vec<String>,
-        /// The replicas of each shard
-        #[arg(
-            long,
-            alias = "cluster-replicas",
-            default_value_t = 0,
-            value_name = "N"
-        )]
-        replicas: u16,
-        /// Show what would be done, and do nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// How many seconds the cluster may take to be ready
-        #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-        wait_timeout: u64,
-        #[command(flatten)]
-        login: Login,
-    },
-    /// Judge a cluster: every node is asked
-    Check {
-        /// One of its nodes: HOST:PORT
-        #[arg(value_name = "HOST:PORT")]
-        node: String,
-        #[command(flatten)]
-        login: Login,
-    },
-    /// Describe a cluster in a line for each primary
-    Info {
-        /// One of its nodes: HOST:PORT
-        #[arg(value_name = "HOST:PORT")]
-        node: String,
-        #[command(flatten)]
-        login: Login,
-    },
-    /// Send a command to each node of a cluster
-    Call {
-        /// One of its nodes: HOST:PORT
-        #[arg(value_name = "HOST:PORT")]
-        node: String,
-        /// The command and its arguments
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-        /// Only to primaries
-        #[arg(long, alias = "cluster-only-masters", conflicts_with = "only_replicas")]
-        only_masters: bool,
-        /// Only to replicas
-        #[arg(long, alias = "cluster-only-replicas")]
-        only_replicas: bool,
-        #[command(flatten)]
-        login: Login,
-    },
-}
-
-impl TribVerb {
-    /// How to log in.
-    pub(crate) const fn login(&self) -> &Login {
-        match self {
-            Self::Create { login, .. }
-            | Self::Check { login, .. }
-            | Self::Info { login, .. }
-            | Self::Call { login, .. } => login,
-        }
-    }
-}
-
-/// How to log in to a cluster that is not an instance. There is no option for the password itself:
-/// every user of a host can read the arguments of every process.
-#[derive(Debug, Args)]
-pub(crate) struct Login {
-    /// The user
-    #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
-    /// A file whose first line is the password; REDISCLI_AUTH holds one too
-    #[arg(long, value_name = "FILE", env = "SHARDYARD_PASSWORD_FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-    /// Speak TLS
-    #[arg(long)]
-    pub(crate) tls: bool,
-    /// The certificates of the authorities that are trusted [default: this system's]
-    #[arg(long, value_name = "FILE", requires = "tls")]
-    pub(crate) cacert: Option<PathBuf>,
-    /// Our certificate, where the servers ask for one
-    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
-    pub(crate) cert: Option<PathBuf>,
-    /// The key of our certificate
-    #[arg(long, value_name = "FILE", requires_all = ["tls", "cert"])]
-    pub(crate) key: Option<PathBuf>,
-    /// Take any certificate, so that whoever stands between could read along
-    #[arg(long, requires = "tls", conflicts_with = "cacert")]
-    pub(crate) insecure: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,6 @@
 
 use control::approve::{Approver, Question};
 use model::fault::{Class, Fault};
-use model::ids::InstanceName;
 
 use crate::print;
 use crate::render::text;
@@ -27,9 +26,9 @@ impl Approver for Terminal {
                 print::message(&text::plan(what, plan, findings));
                 self.plan()
             }
-            Question::Loss { instance, lost } => {
-                print::message(&text::loss(instance, lost));
-                self.loss(instance)
+            Question::Loss { name, lost } => {
+                print::message(&text::loss(name, lost));
+                self.loss(name)
             }
         }
     }
@@ -49,25 +48,25 @@ impl Terminal {
     }
 
     /// `--yes` alone is not enough for what is lost for good.
-    fn loss(&self, instance: &InstanceName) -> Result<(), Fault> {
+    fn loss(&self, wanted: &str) -> Result<(), Fault> {
         let typed = match &self.confirm {
             Some(name) if self.yes => name.clone(),
             Some(_) | None => {
-                must_be_able_to_ask(&format!("--yes --confirm {instance}"))?;
-                let question = format!("Type {instance} to delete it:");
+                must_be_able_to_ask(&format!("--yes --confirm {wanted}"))?;
+                let question = format!("Type {wanted} to lose it:");
                 inquire::Text::new(&question)
                     .prompt()
                     .map_err(|error| unanswered(&error))?
             }
         };
-        if typed.trim() == instance.as_str() {
+        if typed.trim() == wanted {
             return Ok(());
         }
         Err(Fault::new(
             "SY5003",
             Class::Refused,
             format!(
-                "`{}` is not `{instance}`; nothing was done",
+                "`{}` is not `{wanted}`; nothing was done",
                 typed.trim().escape_debug()
             ),
         ))

@@ -7,7 +7,7 @@ use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control::command::{ExposeWish, TemplateChoice};
+use control::command::{ExposeWish, Measure, TemplateChoice};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, VariableName, WorkloadName};
@@ -15,9 +15,10 @@ use model::instance::{EngineKind, TemplateFiles};
 use model::port::Fetch;
 use model::secret::Secret;
 use model::spec::Credentials;
+use plan::tend::Named;
 use template::builtin;
 
-use crate::args::{Login, Pull, ScaleArguments, UpArguments, VariableArguments};
+use crate::args::{By, Login, Pull, ScaleArguments, UpArguments, VariableArguments};
 
 /// The template that is delivered where none is named.
 pub(crate) const DEFAULT_TEMPLATE: &str = "redis-cluster";
@@ -109,6 +110,38 @@ pub(crate) fn address(text: &str) -> Result<NodeAddress, Fault> {
         .filter(|it| it.port() != 0)
         .map(|it| NodeAddress::new(it.ip(), it.port()))
         .ok_or_else(|| usage(format!("`{shown}` leads nowhere")))
+}
+
+/// A node of a cluster: its address, its id, or the beginning of that.
+pub(crate) fn node(text: &str) -> Result<Named, Fault> {
+    if let Some(named) = Named::id(text) {
+        return Ok(named);
+    }
+    if text.contains(':') {
+        return address(text).map(Named::Address);
+    }
+    Err(usage(format!("`{}` names no node", text.escape_debug())).with_help(
+        "a node is named by its id, by four letters or more of the beginning of it, or as HOST:PORT",
+    ))
+}
+
+/// A node and its weight: `3f2a=2`.
+pub(crate) fn node_weight(text: &str) -> Result<(Named, u32), Fault> {
+    let parts = text.rsplit_once('=');
+    let weight = parts.and_then(|(name, weight)| Some((name, weight.parse().ok()?)));
+    let Some((name, weight)) = weight else {
+        return Err(usage(format!("`{}` is no weight", text.escape_debug()))
+            .with_help("write NODE=WEIGHT with a whole number, as in 3f2a=2"));
+    };
+    Ok((node(name)?, weight))
+}
+
+/// By what a slot is weighed.
+pub(crate) const fn measure(by: By) -> Measure {
+    match by {
+        By::Slots => Measure::Slots,
+        By::Keys => Measure::Keys,
+    }
 }
 
 /// How to log in to a cluster that is no instance.

@@ -5,6 +5,7 @@ mod redis_trib;
 mod scale;
 pub(crate) mod supervise;
 mod templates;
+mod tend;
 mod trib;
 
 use std::process::ExitCode;
@@ -112,6 +113,7 @@ pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault>
         Verb::Down(arguments) => instance::down(&session, &arguments).await,
         Verb::Scale(arguments) => scale::scale(&session, &arguments).await,
         Verb::Rebalance(arguments) => scale::rebalance(&session, &arguments).await,
+        Verb::Failover(arguments) => scale::failover(&session, &arguments).await,
         Verb::Ls => list(&session).await,
         Verb::Status(arguments) => instance::status(&session, &arguments).await,
         Verb::Logs(arguments) => instance::logs(&session, &arguments).await,

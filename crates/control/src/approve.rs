@@ -2,7 +2,6 @@
 
 use model::fault::Fault;
 use model::finding::Finding;
-use model::ids::InstanceName;
 use model::step::Plan;
 
 /// A question to the user.
@@ -17,10 +16,10 @@ pub enum Question<'a> {
         /// What should be known before.
         findings: &'a [Finding],
     },
-    /// Whether this may be lost for good. The answer is the instance's name, typed.
+    /// Whether this may be lost for good. The answer is the name, typed.
     Loss {
-        /// The instance.
-        instance: &'a InstanceName,
+        /// The instance, or the node by which a cluster is known.
+        name: &'a str,
         /// What is lost, one thing a line.
         lost: &'a [String],
     },

@@ -20,13 +20,15 @@ use crate::approve::Approver;
 use crate::hands::Hands;
 use crate::home::Home;
 use crate::store::{Store, Stored};
-use crate::{down, look, scale, status, trib, up};
+use crate::{down, failover, look, scale, status, tend, trib, up};
 
+pub use crate::failover::{Handover, Request as FailoverRequest};
 pub use crate::look::Row;
 pub use crate::proof::Proof;
 pub use crate::reach::Tried;
 pub use crate::scale::{Changed, Measure, Pace, Request as ScaleRequest, Shape};
 pub use crate::status::{NodeStatus, ShardStatus, Status, WorkloadStatus};
+pub use crate::tend::{Manner, Request as TendRequest, Tended, Wish};
 pub use crate::trib::{Answered, ClusterInfo, ClusterNode};
 pub use crate::up::{Delivery, ExposeWish, Platform, TemplateChoice};
 
@@ -39,6 +41,8 @@ pub enum Command {
     Down(down::Request),
     /// Change an instance's shape.
     Scale(scale::Request),
+    /// Hand primaries over to replicas.
+    Failover(failover::Request),
     /// Say which instances there are.
     List,
     /// Say how an instance is.
@@ -84,6 +88,8 @@ pub enum Command {
     TribCheck(Cluster),
     /// Describe a cluster.
     TribInfo(Cluster),
+    /// Settle or change a cluster.
+    Tend(tend::Request),
     /// Send a command to each node of a cluster.
     TribCall {
         /// The cluster.
@@ -151,6 +157,8 @@ pub enum Reply {
     Checked(ClusterInfo, Vec<Finding>),
     /// A cluster.
     Info(ClusterInfo),
+    /// A cluster was settled or changed.
+    Tended(Box<Tended>),
     /// What each node answered.
     Answers(Vec<Answered>),
 }
@@ -189,6 +197,7 @@ impl Control {
             Command::Up(request) => up::run(self, request).await,
             Command::Down(request) => down::run(self, request).await,
             Command::Scale(request) => scale::run(self, request).await,
+            Command::Failover(request) => failover::run(self, request).await,
             Command::List => look::list(self).await,
             Command::Status(name) => status::run(self, &name).await,
             Command::Logs {
@@ -222,6 +231,7 @@ impl Control {
             }
             Command::TribCheck(cluster) => trib::check(self, &cluster).await,
             Command::TribInfo(cluster) => trib::info(self, &cluster).await,
+            Command::Tend(request) => tend::run(self, request).await,
             Command::TribCall {
                 cluster,
                 command,

@@ -84,7 +84,7 @@ fn ask(
 ) -> Result<(), Fault> {
     match data {
         Data::Delete => control.approver.approve(Question::Loss {
-            instance: &instance.name,
+            name: instance.name.as_str(),
             lost: &lost(instance, view),
         }),
         Data::Keep if plan.is_empty() => Ok(()),

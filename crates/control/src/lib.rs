@@ -14,15 +14,18 @@ pub mod home;
 pub mod lock;
 pub mod store;
 
+mod census;
 mod converge;
 mod down;
 mod execute;
+mod failover;
 mod look;
 mod proof;
 mod reach;
 mod scale;
 mod shares;
 mod status;
+mod tend;
 mod trib;
 mod up;
 mod wait;

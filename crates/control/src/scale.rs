@@ -14,19 +14,18 @@ use model::ids::{InstanceName, ShardIndex, VariableName, WorkloadName};
 use model::instance::Instance;
 use model::port::AddressRequest;
 use model::secret::Secret;
-use model::slots::{Slot, SlotSet};
 use model::spec::{Service, Spec};
-use model::step::{Plan, Step, StewardStep};
 use model::view::View;
 use plan::scale::{self, Balance, Refusal, ScaleSite};
 use template::Document;
 
 use crate::command::{Control, Reply};
 use crate::converge::{Run, plan_for, policy, settle};
-use crate::lock;
 use crate::proof::{Probe, Proof};
 use crate::status::{Status, status};
+use crate::tend::moving;
 use crate::up::{fresh_ids, must_not_expose, taken_addresses};
+use crate::{census, lock};
 
 /// How fast slots are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -316,32 +315,12 @@ async fn key_counts(
     instance: &Instance,
     view: &View,
 ) -> Result<plan::moves::Loads, Fault> {
-    use model::command::{CommandError, NodeAnswer, NodeCommand};
-    /// Counting is a look at one number for each slot.
-    const LIMIT: Duration = Duration::from_secs(10);
     let servers = plan::converge::server_addresses(instance);
     let credentials = instance.spec.operator.as_ref();
     let mut loads = plan::moves::Loads::new();
     for (primary, slots) in plan::ready::primaries(&servers, &view.nodes) {
-        let slots: Vec<Slot> = slots.iter().collect();
-        let questions: Vec<NodeCommand> =
-            slots.iter().map(|it| NodeCommand::CountKeys(*it)).collect();
-        let nodes = &control.hands.nodes;
-        let answers = nodes
-            .send(primary.address, &questions, credentials, LIMIT)
-            .await;
-        for (slot, answer) in slots.into_iter().zip(answers) {
-            match answer {
-                Ok(NodeAnswer::Number(count)) => {
-                    loads.insert(slot, count);
-                }
-                Ok(_) => {}
-                Err(CommandError::Lost(fault)) => return Err(fault),
-                Err(CommandError::Refused(words)) => {
-                    return Err(Fault::new("SY2004", Class::Failed, words));
-                }
-            }
-        }
+        let held = census::of_slots(control, credentials, primary, &slots).await?;
+        loads.extend(held.into_iter().map(|((_, slot), keys)| (slot, keys)));
     }
     Ok(loads)
 }
@@ -353,18 +332,4 @@ fn review(next: &Instance) -> Vec<Finding> {
         .into_iter()
         .filter(|finding| finding.severity == Severity::Warning)
         .collect()
-}
-
-/// The slots that a plan moves.
-fn moving(plan: &Plan) -> SlotSet {
-    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
-    let mut moving = SlotSet::empty();
-    for step in steps {
-        if let Step::Steward(StewardStep::EnsureMoved { moves, .. }) = step {
-            for each in moves {
-                moving = moving.union(&each.slots);
-            }
-        }
-    }
-    moving
 }

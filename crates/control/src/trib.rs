@@ -17,7 +17,7 @@ use crate::approve::Question;
 use crate::command::{Cluster, Control, Reply};
 use crate::converge::policy;
 use crate::execute::{Journal, Scene, execute};
-use crate::wait;
+use crate::{census, wait};
 
 /// How many rounds the search for nodes takes: the seed, those it knows, and those that they know
 /// of which it has not heard.
@@ -147,7 +147,7 @@ fn refused(refusals: Vec<Refusal>) -> Fault {
 }
 
 /// A cluster that is not ours has no journal here.
-struct NoJournal;
+pub(crate) struct NoJournal;
 
 impl Journal for NoJournal {
     fn begins(&self, _: &Phase) -> Result<(), Fault> {
@@ -162,7 +162,11 @@ impl Journal for NoJournal {
 /// Judges a cluster.
 pub(crate) async fn check(control: &Control, cluster: &Cluster) -> Result<Reply, Fault> {
     let (addresses, view) = find(control, cluster).await?;
-    let findings = check::check(&addresses, &view, None);
+    let mut findings = check::check(&addresses, &view, None);
+    let credentials = cluster.credentials.as_ref();
+    let held = census::of_disorder(control, credentials, &addresses, &view).await?;
+    findings.extend(check::in_slots_of_others(&addresses, &view, &held));
+    let findings = check::worst_first(findings);
     Ok(Reply::Checked(describe(&addresses, &view), findings))
 }
 
@@ -201,7 +205,7 @@ pub(crate) async fn call(
 
 /// The nodes of a cluster that one of them is known of: whoever is known to anybody, and what each
 /// says itself.
-async fn find(
+pub(crate) async fn find(
     control: &Control,
     cluster: &Cluster,
 ) -> Result<(Vec<NodeAddress>, ClusterView), Fault> {
@@ -268,7 +272,7 @@ fn must_answer(seed: NodeAddress, view: &ClusterView) -> Result<(), Fault> {
 }
 
 /// The nodes, primaries by their first slot and each followed by its replicas; then the others.
-fn describe(addresses: &[NodeAddress], view: &ClusterView) -> ClusterInfo {
+pub(crate) fn describe(addresses: &[NodeAddress], view: &ClusterView) -> ClusterInfo {
     let mut nodes: Vec<ClusterNode> = addresses
         .iter()
         .map(|address| describe_node(*address, view))

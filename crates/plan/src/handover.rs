@@ -11,11 +11,12 @@ use model::fault::{Class, Code, Explain};
 use model::ids::{HostName, NodeId};
 use model::instance::{Instance, Layout, PlannedRole};
 use model::size::ByteSize;
-use model::step::{Member, Promotion};
+use model::step::{Condition, Member, Phase, Plan, Promotion, Step, StewardStep, Wait};
 use model::view::{
     ClusterReport, ClusterView, NodeReport, NodeView, PeerRole, Replication, ReplicationLink, View,
 };
 
+use crate::policy::Policy;
 use crate::ready::LAG_MAX;
 use crate::shards::{self, Node, acting, member};
 
@@ -298,6 +299,39 @@ fn promotion(view: &View, primary: &Node<'_>, node: &Node<'_>) -> Option<Promoti
         ) => false,
     };
     (is_copy && in_sync).then_some(promotion)
+}
+
+/// The plan for these handovers, after which all of these nodes are ready again.
+#[must_use]
+pub fn plan(
+    promotions: Vec<Promotion>,
+    nodes: Vec<NodeAddress>,
+    view: &View,
+    policy: Policy,
+) -> Plan {
+    let mut phases = Vec::new();
+    if !promotions.is_empty() {
+        let names: Vec<String> = promotions.iter().map(|it| it.node.to_string()).collect();
+        phases.push(Phase {
+            title: match names.as_slice() {
+                [one] => format!("{one} is primary"),
+                many => format!("{} replicas are primaries", many.len()),
+            },
+            steps: vec![Step::Steward(StewardStep::EnsureHandedOver { promotions })],
+        });
+        phases.push(Phase {
+            title: "the cluster is ready".to_owned(),
+            steps: vec![Step::Wait(Wait {
+                until: Condition::Ready(nodes),
+                limit: policy.ready_limit,
+            })],
+        });
+    }
+    Plan {
+        based_on: view.fingerprint(),
+        phases,
+        findings: Vec::new(),
+    }
 }
 
 /// The node that answers at this address, as a member.

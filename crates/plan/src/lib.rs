@@ -8,7 +8,6 @@ pub mod check;
 pub mod converge;
 pub mod create;
 pub mod failover;
-
 pub mod fix;
 pub mod handover;
 pub mod layout;
@@ -18,4 +17,5 @@ pub mod ready;
 pub mod scale;
 mod shards;
 pub mod stop;
+pub mod tend;
 pub mod workloads;

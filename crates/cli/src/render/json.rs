@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use control::command::{
     Answered, Changed, ClusterInfo, ClusterNode, Delivery, NodeStatus, Proof, Row, ShardStatus,
-    Status, Tried,
+    Status, Tended, Tried,
 };
 use model::fault::Fault;
 use model::finding::Finding;
@@ -343,6 +343,19 @@ pub(crate) fn cluster(info: &ClusterInfo, found: Option<&[Finding]>) -> Value {
         None => json!({ "nodes": nodes }),
         Some(found) => json!({ "nodes": nodes, "findings": findings(found) }),
     }
+}
+
+/// A cluster that was settled or changed.
+pub(crate) fn tended(tended: &Tended) -> Value {
+    let mut body = cluster(&tended.cluster, Some(&tended.findings));
+    if let Value::Object(fields) = &mut body {
+        fields.insert("verb".to_owned(), Value::from(tended.verb));
+        fields.insert("changed".to_owned(), Value::from(tended.changed));
+        fields.insert("took_ms".to_owned(), milliseconds(tended.took));
+        let proof = tended.proof.as_ref().map_or(Value::Null, proof);
+        fields.insert("proof".to_owned(), proof);
+    }
+    body
 }
 
 /// What each node answered.

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use control::command::{Changed, Delivery, Row, ShardStatus, Status};
+use control::command::{Changed, Delivery, Proof, Row, ShardStatus, Status};
 use model::fault::Fault;
 use model::finding::{Finding, Severity};
-use model::ids::InstanceName;
 use model::step::Plan;
 use plan::check::State;
 
@@ -82,8 +81,8 @@ pub(crate) fn finding(finding: &Finding) -> String {
 }
 
 /// What is lost for good.
-pub(crate) fn loss(instance: &InstanceName, lost: &[String]) -> String {
-    let mut text = format!("This deletes {instance}, and with it for good:\n");
+pub(crate) fn loss(name: &str, lost: &[String]) -> String {
+    let mut text = format!("This is lost for good with {name}:\n");
     for line in lost {
         let _ = writeln!(text, "  - {line}");
     }
@@ -142,17 +141,22 @@ pub(crate) fn changed(verb: &str, changed: &Changed) -> String {
         counted(nodes, "node"),
     );
     text.push_str(&topology(status));
-    if let Some(proof) = &changed.proof {
-        let _ = writeln!(
-            text,
-            "\nProof: {} writes meanwhile, {} failed, longest gap {} ms, {} acknowledged writes lost",
-            proof.operations,
-            proof.errors,
-            proof.longest_write_gap.as_millis(),
-            proof.acknowledged_writes_lost
-        );
+    if let Some(seen) = &changed.proof {
+        text.push('\n');
+        text.push_str(&proof(seen));
     }
     text
+}
+
+/// What a client noticed meanwhile.
+pub(crate) fn proof(proof: &Proof) -> String {
+    format!(
+        "Proof: {} writes meanwhile, {} failed, longest gap {} ms, {} acknowledged writes lost\n",
+        proof.operations,
+        proof.errors,
+        proof.longest_write_gap.as_millis(),
+        proof.acknowledged_writes_lost
+    )
 }
 
 /// How an instance is.

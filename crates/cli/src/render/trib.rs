@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use control::command::{Answered, ClusterInfo, ClusterNode};
+use control::command::{Answered, ClusterInfo, ClusterNode, Tended};
 use model::fault::Code;
 use model::finding::Finding;
 use model::slots::SLOT_COUNT;
@@ -99,6 +99,25 @@ pub(crate) fn verdicts(info: &ClusterInfo, findings: &[Finding]) -> String {
     });
     for finding in findings {
         out.push_str(&text::finding(finding));
+    }
+    out
+}
+
+/// A cluster that was settled or changed: what was done, how it is now, what a client noticed.
+pub(crate) fn tended(tended: &Tended) -> String {
+    let mut out = verdicts(&tended.cluster, &tended.findings);
+    let _ = if tended.changed {
+        writeln!(
+            out,
+            "{}: done in {:.2} s",
+            tended.verb,
+            tended.took.as_secs_f64()
+        )
+    } else {
+        writeln!(out, "{}: nothing to do", tended.verb)
+    };
+    if let Some(proof) = &tended.proof {
+        out.push_str(&text::proof(proof));
     }
     out
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use control::command::{Measure, Pace, ScaleRequest, Shape};
+use control::command::{FailoverRequest, Handover, Pace, ScaleRequest, Shape};
 use control::{Command, Reply};
 use model::fault::Fault;
 use model::ids::WorkloadName;
 
 use super::{Session, odd};
-use crate::args::{By, ChangeArguments, RebalanceArguments, ScaleArguments};
+use crate::args::{ChangeArguments, FailoverArguments, RebalanceArguments, ScaleArguments};
 use crate::read;
 use crate::render::{json, text};
 
@@ -36,10 +36,7 @@ pub(super) async fn rebalance(
         .map(|text| read::weight(text))
         .collect();
     let shape = Shape::Shares {
-        by: match arguments.by {
-            By::Slots => Measure::Slots,
-            By::Keys => Measure::Keys,
-        },
+        by: read::measure(arguments.by),
         weights: weights?,
         threshold_percent: arguments.threshold,
     };
@@ -51,6 +48,25 @@ pub(super) async fn rebalance(
         &arguments.change,
     )
     .await
+}
+
+pub(super) async fn failover(
+    session: &Session,
+    arguments: &FailoverArguments,
+) -> Result<ExitCode, Fault> {
+    let which = match arguments.node.as_deref() {
+        None => Handover::Spread,
+        Some(node) if node.contains(':') => Handover::At(read::address(node)?),
+        Some(node) => Handover::Of(read::workload(node)?),
+    };
+    let request = FailoverRequest {
+        name: read::instance(&arguments.name)?,
+        which,
+        dry_run: arguments.dry_run,
+        limit: Duration::from_secs(arguments.wait_timeout),
+    };
+    let what = format!("failover {}", request.name);
+    show(session, Command::Failover(request), ("failover", &what)).await
 }
 
 async fn change(
@@ -73,8 +89,16 @@ async fn change(
         limit: Duration::from_secs(arguments.wait_timeout),
     };
     let what = format!("{verb} {}", request.name);
-    match session.run(Command::Scale(request), None).await? {
-        Reply::Plan(plan) => session.show(|| text::plan(&what, &plan, &[]), || json::plan(&plan)),
+    show(session, Command::Scale(request), (verb, &what)).await
+}
+
+async fn show(
+    session: &Session,
+    command: Command,
+    (verb, what): (&str, &str),
+) -> Result<ExitCode, Fault> {
+    match session.run(command, None).await? {
+        Reply::Plan(plan) => session.show(|| text::plan(what, &plan, &[]), || json::plan(&plan)),
         Reply::Changed(changed) => {
             session.show(|| text::changed(verb, &changed), || json::changed(&changed));
         }

@@ -9,7 +9,7 @@ use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
 
-use super::{Session, odd};
+use super::{Session, odd, tend};
 use crate::args::{Login, TribVerb};
 use crate::read;
 use crate::render::{json, text, trib};
@@ -50,6 +50,12 @@ pub(super) async fn run(mut session: Session, verb: TribVerb) -> Result<ExitCode
             }
             Ok(ExitCode::SUCCESS)
         }
+        verb @ (TribVerb::Fix { .. }
+        | TribVerb::Reshard { .. }
+        | TribVerb::Rebalance { .. }
+        | TribVerb::AddNode { .. }
+        | TribVerb::DelNode { .. }
+        | TribVerb::SetTimeout { .. }) => tend::run(session, verb).await,
         TribVerb::Call {
             node,
             command,
@@ -67,7 +73,7 @@ pub(super) async fn run(mut session: Session, verb: TribVerb) -> Result<ExitCode
     }
 }
 
-fn cluster(node: &str, login: &Login) -> Result<Cluster, Fault> {
+pub(super) fn cluster(node: &str, login: &Login) -> Result<Cluster, Fault> {
     Ok(Cluster {
         seed: read::address(node)?,
         credentials: read::login(login)?,
