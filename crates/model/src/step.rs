@@ -399,7 +399,11 @@ impl StewardStep {
             Self::EnsureOwner { slots, .. } => format!("owns slots {slots}, by everybody's word"),
             Self::EnsureHandedOver { promotions } => {
                 let before: Vec<Member> = promotions.iter().map(|each| each.instead_of).collect();
-                format!("take over from {}, no write lost", list(&before))
+                let verb = match before.len() {
+                    1 => "takes",
+                    _ => "take",
+                };
+                format!("{verb} over from {}, no write lost", list(&before))
             }
             Self::EnsureCopies { primary, .. } => format!("copies {primary}"),
             Self::EnsureFunctions { source, .. } => format!("have the functions of {source}"),

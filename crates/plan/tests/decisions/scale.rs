@@ -272,7 +272,7 @@ fn a_node_that_leaves_and_was_promoted_hands_over_first() {
     scene.hand_over(promotion(leaving, 1));
     insta::assert_snapshot!(scene.planned(), @"
     1. those that leave are no primaries of shards that stay
-       ensure_handed_over 01010101 (10.0.0.1:6379): take over from 07070707 (10.0.0.7:6379), no write lost
+       ensure_handed_over 01010101 (10.0.0.1:6379): takes over from 07070707 (10.0.0.7:6379), no write lost
     2. those that leave hold nothing that is not elsewhere
        ensure_copies 07070707 (10.0.0.7:6379): copies 01010101 (10.0.0.1:6379)
        ensure_copies 08080808 (10.0.0.8:6379): copies 02020202 (10.0.0.2:6379)
