@@ -9,11 +9,13 @@
     reason = "in a test a panic is the message"
 )]
 
+mod bare;
 mod docker;
 mod ledger;
 mod process;
 mod shardyard;
 
+pub use bare::BareServers;
 pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};

@@ -23,4 +23,5 @@ mod ready;
 mod rebalance;
 mod scale;
 mod stop;
+mod tend;
 mod world;
