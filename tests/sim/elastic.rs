@@ -243,7 +243,7 @@ pub(crate) fn play(
         if !wrong.is_empty() {
             let phases = operator.phases();
             let offsets = world.offsets();
-            let phases = format!("{phases}{offsets:?}");
+            let phases = format!("{phases}{}", offsets.join(""));
             return Err(format!(
                 "{wrong:#?}\n{schedule:?}\n{story}{phases}\n{fates:?}"
             ));

@@ -61,11 +61,14 @@ impl PartialEq for SharedSlots {
 impl Eq for SharedSlots {}
 
 /// The owners of slots. A node that owns none is not in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SlotTable {
     owners: BTreeMap<NodeId, SharedSlots>,
     /// The slots that have an owner.
     assigned: SlotSet,
+    /// Of these the ones that their owner does not claim any more, as was heard from it: whoever
+    /// else claims one gets it, by whatever epoch (`owner_not_claiming_slot`).
+    unclaimed: SlotSet,
     /// How many these are.
     count: usize,
 }
@@ -75,10 +78,20 @@ impl Default for SlotTable {
         Self {
             owners: BTreeMap::new(),
             assigned: SlotSet::empty(),
+            unclaimed: SlotSet::empty(),
             count: 0,
         }
     }
 }
+
+/// Two nodes agree where each slot has the same owner.
+impl PartialEq for SlotTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.owners == other.owners
+    }
+}
+
+impl Eq for SlotTable {}
 
 impl SlotTable {
     /// The slots of a node.
@@ -111,6 +124,20 @@ impl SlotTable {
         &self.assigned
     }
 
+    /// The slots that their owner does not claim any more.
+    pub(crate) const fn unclaimed(&self) -> &SlotSet {
+        &self.unclaimed
+    }
+
+    /// An owner says what it claims; what it has beside that, it gives to whoever wants it.
+    pub(crate) fn note_claim(&mut self, owner: NodeId, claimed: &SlotSet) {
+        let owned = self.of(owner);
+        let given_up = owned.set().difference(claimed);
+        if !given_up.is_empty() || !self.unclaimed.is_empty() {
+            self.unclaimed = self.unclaimed.difference(owned.set()).union(&given_up);
+        }
+    }
+
     /// Whether each slot has one.
     pub(crate) const fn is_full(&self) -> bool {
         self.count == SLOT_COUNT as usize
@@ -126,6 +153,7 @@ impl SlotTable {
         let own = self.of(node).set().union(slots);
         self.owners.insert(node, SharedSlots::new(own));
         self.owners.retain(|_, owned| !owned.is_empty());
+        self.unclaimed = self.unclaimed.difference(slots);
         self.assigned = self.assigned.union(slots);
         self.count = self.assigned.len();
     }
@@ -146,6 +174,7 @@ impl SlotTable {
         {
             self.owners.remove(&before);
         }
+        self.unclaimed.remove(slot);
         if before.is_none() {
             self.assigned.insert(slot);
             self.count += 1;
@@ -156,6 +185,7 @@ impl SlotTable {
     pub(crate) fn clear(&mut self, node: NodeId) {
         if let Some(slots) = self.owners.remove(&node) {
             self.assigned = self.assigned.difference(slots.set());
+            self.unclaimed = self.unclaimed.difference(slots.set());
             self.count = self.assigned.len();
         }
     }
@@ -169,6 +199,7 @@ impl SlotTable {
         }
         self.owners.retain(|_, owned| !owned.is_empty());
         self.assigned = self.assigned.difference(slots);
+        self.unclaimed = self.unclaimed.difference(slots);
         self.count = self.assigned.len();
     }
 }

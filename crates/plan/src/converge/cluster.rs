@@ -184,12 +184,23 @@ fn nobody_owns(slots: &SlotSet) -> Finding {
 /// case.
 fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Policy) {
     let layout = &instance.layout;
+    let handed_over_first = handed_over(handover::of_those_that_leave(layout, view));
+    let slots = slots::phases(layout, view, policy);
+    let is_first_of_two = !handed_over_first.is_empty() && !slots.is_empty();
     push(
         &mut plan.phases,
         "those that leave are no primaries of shards that stay",
-        handed_over(handover::of_those_that_leave(layout, view)),
+        handed_over_first,
     );
-    plan.phases.extend(slots::phases(layout, view, policy));
+    if is_first_of_two {
+        // Of a slot that is on its way to the primary before, its owner must know the heir.
+        push(
+            &mut plan.phases,
+            "all agree on who the primaries are",
+            vec![agreed(layout, policy)],
+        );
+    }
+    plan.phases.extend(slots);
     if !shards::is_under_way(instance) {
         return;
     }
