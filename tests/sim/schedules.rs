@@ -199,7 +199,10 @@ fn play(seed: u64) -> Result<Outcome, String> {
             .filter(|(_, fate)| *fate == Fate::Struck)
             .count();
         if !wrong.is_empty() {
-            return Err(format!("{wrong:#?}\n{schedule:#?}\n{story}{fates:#?}"));
+            let servers = world.offsets().join("");
+            return Err(format!(
+                "{wrong:#?}\n{schedule:?}\n{story}{servers}\n{fates:?}"
+            ));
         }
         Ok(Outcome {
             struck,

@@ -112,7 +112,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         return plan;
     }
     let unowned = unowned(&answering);
-    let slots = if is_new {
+    let missing = if is_new {
         missing_slots(goal, view, &unclaimed(&answering))
     } else {
         Vec::new()
@@ -120,8 +120,15 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
     if !is_new && !unowned.is_empty() {
         plan.findings.push(nobody_owns(&unowned));
     }
-    let has_new_owners = !slots.is_empty();
-    push(&mut plan.phases, "every slot has an owner", slots);
+    if !is_new {
+        push(
+            &mut plan.phases,
+            "those that import slots know who owns them",
+            slots::told_importers(layout, view),
+        );
+    }
+    let has_new_owners = !missing.is_empty();
+    push(&mut plan.phases, "every slot has an owner", missing);
     plan.phases.extend(together(goal, view, policy, &members));
     if has_new_owners {
         push(

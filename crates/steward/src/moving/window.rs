@@ -99,7 +99,12 @@ async fn await_known(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
             open.insert(slot.slot);
         }
         let deaf: Vec<Slot> = open.intersection(&unknown).iter().collect();
-        order(work, pair, End::Target, &deaf, NodeCommand::SetStable).await?;
+        // Told so, it goes on importing: what it has of a slot stays in reach.
+        let owner = pair.source.id;
+        order(work, pair, End::Target, &deaf, |slot| {
+            NodeCommand::SetOwner { slot, owner }
+        })
+        .await?;
         ground.clock.sleep(TRY_AGAIN).await;
     }
 }
