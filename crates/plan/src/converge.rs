@@ -67,7 +67,7 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         .iter()
         .all(|it| it.severity < Severity::Critical);
     // What is held undecided is for the next plan, once this one has something done.
-    let is_last = plan.phases.is_empty() || !fence.is_undecided();
+    let is_last = plan.phases.is_empty() || !(fence.is_undecided() || cluster.goes_on);
     if can_be_ready && is_last {
         if !servers.is_empty() && (not_ready || !plan.phases.is_empty()) {
             let present = present_after(&plan, goal.instance, view);

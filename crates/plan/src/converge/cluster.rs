@@ -71,6 +71,8 @@ pub(crate) fn strangers(instance: &Instance, view: &View) -> Vec<Finding> {
 pub(super) struct ClusterPlan {
     pub(super) phases: Vec<Phase>,
     pub(super) findings: Vec<Finding>,
+    /// Whether only the next plan can tell who is to own some of the slots.
+    pub(super) goes_on: bool,
 }
 
 /// What the cluster lacks.
@@ -106,6 +108,8 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         .collect();
     let is_new = is_new(goal, view);
     let begins_by_meeting = is_new && method(goal, &view.engine) == Method::Meet;
+    let unclaimed = unclaimed(&answering);
+    plan.goes_on = !is_new && !goal.instance.delivered && !unclaimed.is_empty();
     let is_awaited = |node: &Node<'_>| is_awaited(goal.instance, view, fence, node);
     if members.iter().any(is_awaited) && !begins_by_meeting {
         // Those that are still to start may know more than we do; the next plan will see.
@@ -113,7 +117,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
     }
     let unowned = unowned(&answering);
     let missing = if is_new {
-        missing_slots(goal, view, &unclaimed(&answering))
+        missing_slots(goal, view, &unclaimed)
     } else {
         Vec::new()
     };
@@ -130,6 +134,15 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
     let has_new_owners = !missing.is_empty();
     push(&mut plan.phases, "every slot has an owner", missing);
     plan.phases.extend(together(goal, view, policy, &members));
+    if plan.goes_on {
+        let begun_anew = begun_anew(goal.instance, view, &unclaimed);
+        plan.goes_on = begun_anew.is_empty();
+        push(
+            &mut plan.phases,
+            "slots of which nothing is left have an owner again",
+            begun_anew,
+        );
+    }
     if has_new_owners {
         push(
             &mut plan.phases,
@@ -344,6 +357,33 @@ fn missing_slots(goal: Goal<'_>, view: &View, unclaimed: &SlotSet) -> Vec<Step> 
         }
     }
     steps
+}
+
+/// In an instance that was never ready a shard of which nothing is left begins anew: all its nodes
+/// answer, none has a key, and no node owns its slots by its own word.
+fn begun_anew(instance: &Instance, view: &View, unclaimed: &SlotSet) -> Vec<Step> {
+    let layout = &instance.layout;
+    let is_empty = |node: &Node<'_>| shards::report_of(view, node).is_some_and(|it| it.keys == 0);
+    let primaries = || {
+        let shards = layout.shards().into_iter();
+        shards.filter_map(|shard| Some((shard, acting_primary(layout, view, shard)?)))
+    };
+    primaries()
+        .filter_map(|(shard, node)| {
+            let first = SlotSet::of(&[layout.first_slots(shard)?]);
+            let slots = first.intersection(unclaimed);
+            let is_lost = !slots.is_empty() && layout.shard(shard).iter().all(is_empty);
+            is_lost.then(|| StewardStep::EnsureOwner {
+                node,
+                slots,
+                others: primaries()
+                    .map(|(_, other)| other)
+                    .filter(|other| *other != node)
+                    .collect(),
+            })
+        })
+        .map(Step::Steward)
+        .collect()
 }
 
 /// Who acts as a shard's primary, as a member.
