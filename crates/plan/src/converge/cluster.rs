@@ -130,6 +130,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
             "those that import slots know who owns them",
             slots::told_importers(layout, view),
         );
+        plan.phases.extend(slots::gathered(layout, view, policy));
     }
     let has_new_owners = !missing.is_empty();
     push(&mut plan.phases, "every slot has an owner", missing);

@@ -11,7 +11,7 @@ use model::instance::Layout;
 use model::migration::{MoveManner, SlotMove};
 use model::slots::{Slot, SlotSet};
 use model::step::{Member, Phase, Step, StewardStep};
-use model::view::{OpenDirection, OpenSlot, View};
+use model::view::{OpenDirection, OpenSlot, Peer, PeerRole, View};
 
 use super::counted;
 use crate::handover::of_those_that_leave;
@@ -41,12 +41,7 @@ pub(super) fn told_importers(layout: &Layout, view: &View) -> Vec<Step> {
     nodes
         .filter_map(|node| Some((node, cluster_of(view, &node)?)))
         .flat_map(|(node, cluster)| {
-            let mut imported = SlotSet::empty();
-            for it in cluster.myself().iter().flat_map(|it| &it.open_slots) {
-                if let OpenDirection::From(_) = it.direction {
-                    imported.insert(it.slot);
-                }
-            }
+            let imported = cluster.myself().map_or_else(SlotSet::empty, imported);
             let unheard = layout.nodes().filter_map(|owner| {
                 let owned = owners.get(&owner.2.id)?.intersection(&imported);
                 let believed = cluster.peer(owner.2.id).map(|it| SlotSet::of(&it.slots));
@@ -60,6 +55,69 @@ pub(super) fn told_importers(layout: &Layout, view: &View) -> Vec<Step> {
             unheard.map(Step::Steward).collect::<Vec<Step>>()
         })
         .collect()
+}
+
+/// Brings the slots of a shard to one of its nodes, the acting one, where two of them are primaries:
+/// a slot came to a primary in the moment in which its replica took over, and only what it had
+/// before is its successor's. Nobody knows but it what it has since; it becomes a replica only once
+/// it has nothing of its own.
+pub(super) fn gathered(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase> {
+    let owners = owners(layout, view);
+    let none = SlotSet::empty();
+    let (mut arrivals, mut gatherings) = (Vec::new(), Vec::new());
+    for stray in layout.nodes() {
+        let Some(home) = acting(layout, view, stray.2.shard).map(|node| member(&node)) else {
+            continue;
+        };
+        let is_primary = |it: &&Peer| it.role == PeerRole::Primary;
+        let myself = myself_of(view, &stray).filter(is_primary);
+        let Some(myself) = myself.filter(|_| home.id != stray.2.id) else {
+            continue;
+        };
+        let mut gathered = owners.get(&stray.2.id).unwrap_or(&none).clone();
+        let imported = imported(myself);
+        for owner in layout.nodes().filter(|it| it.2.shard != stray.2.shard) {
+            let slots = owners.get(&owner.2.id).unwrap_or(&none);
+            let slots = slots.intersection(&imported);
+            if !slots.is_empty() {
+                gathered = gathered.union(&slots);
+                let (source, target) = (member(&owner), member(&stray));
+                arrivals.push(SlotMove {
+                    source,
+                    target,
+                    slots,
+                });
+            }
+        }
+        if !gathered.is_empty() {
+            gatherings.push(SlotMove {
+                source: member(&stray),
+                target: home,
+                slots: gathered,
+            });
+        }
+    }
+    let mut manner = policy.manner;
+    manner.replace = true;
+    [
+        ("what was on its way to a primary before has arrived", arrivals),
+        ("the slots of each shard are at one node", gatherings),
+    ]
+    .into_iter()
+    .filter(|(_, moves)| !moves.is_empty())
+    .map(|(title, moves)| moving(title, moves, manner))
+    .collect()
+}
+
+/// The slots that a node imports.
+fn imported(myself: &Peer) -> SlotSet {
+    let mut imported = SlotSet::empty();
+    for it in &myself.open_slots {
+        if let OpenDirection::From(_) = it.direction {
+            imported.insert(it.slot);
+        }
+    }
+    imported
 }
 
 /// The phases that bring each slot to where it belongs.
@@ -150,7 +208,7 @@ impl HalfMoved {
         let owner_of = |slot: Slot| {
             let mut all = owners.iter();
             all.find(|(_, slots)| slots.contains(slot))
-                .and_then(|(id, _)| shards.get(id).copied())
+                .map(|(id, _)| *id)
         };
         let mut half = Self::default();
         let mut taken = SlotSet::empty();
@@ -167,9 +225,10 @@ impl HalfMoved {
                 let way = match it.direction {
                     OpenDirection::To(other) => shards
                         .get(&other)
-                        .filter(|there| owner == Some(here) && **there != here)
+                        .filter(|there| owner == Some(node.2.id) && **there != here)
                         .map(|there| (here, *there)),
                     OpenDirection::From(_) => owner
+                        .and_then(|owner| shards.get(&owner).copied())
                         .filter(|owner| *owner != here)
                         .map(|owner| (owner, here)),
                 };
