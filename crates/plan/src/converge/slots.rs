@@ -331,7 +331,8 @@ fn wanted(layout: &Layout, view: &View) -> BTreeMap<(ShardIndex, ShardIndex), Sl
 fn drained(layout: &Layout, moves: &[&SlotMove], view: &View) -> Vec<Member> {
     let sources: BTreeSet<NodeId> = moves.iter().map(|each| each.source.id).collect();
     let gives_all = |shard: ShardIndex| {
-        let keeps_none = layout.owners.get(&shard).is_none_or(SlotSet::is_empty);
+        let intended = layout.owners.get(&shard);
+        let keeps_none = intended.is_none_or(SlotSet::is_empty) && !layout.owners.is_empty();
         let nodes = layout.shard(shard);
         keeps_none && nodes.iter().any(|node| sources.contains(&node.2.id))
     };
