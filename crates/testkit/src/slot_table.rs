@@ -102,6 +102,19 @@ impl SlotTable {
             .unwrap_or_else(SharedSlots::none)
     }
 
+    /// Whether a node owns just these. From then on both share one set, so that the next comparison
+    /// costs nothing.
+    pub(crate) fn owns_just(&mut self, node: NodeId, slots: &SharedSlots) -> bool {
+        match self.owners.get_mut(&node) {
+            Some(owned) if owned == slots => {
+                owned.clone_from(slots);
+                true
+            }
+            Some(_) => false,
+            None => slots.is_empty(),
+        }
+    }
+
     /// Whether a node owns any.
     pub(crate) fn owns_any(&self, node: NodeId) -> bool {
         self.owners.contains_key(&node)

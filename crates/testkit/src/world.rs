@@ -173,7 +173,11 @@ impl World {
                 .map(|it| {
                     format!(
                         "\n{} {:?} {} migrates {:?} {}",
-                        it.address, it.role, it.offset, it.migrating, it.told_of_claims()
+                        it.address,
+                        it.role,
+                        it.offset,
+                        it.migrating,
+                        it.told_of_claims()
                     )
                 })
                 .collect()

@@ -100,7 +100,10 @@ pub(super) fn gathered(layout: &Layout, view: &View, policy: Policy) -> Vec<Phas
     let mut manner = policy.manner;
     manner.replace = true;
     [
-        ("what was on its way to a primary before has arrived", arrivals),
+        (
+            "what was on its way to a primary before has arrived",
+            arrivals,
+        ),
         ("the slots of each shard are at one node", gatherings),
     ]
     .into_iter()
@@ -174,10 +177,7 @@ pub(super) fn is_detour(layout: &Layout, view: &View) -> bool {
 fn moving(title: &str, moves: Vec<SlotMove>, manner: MoveManner) -> Phase {
     Phase {
         title: title.to_owned(),
-        steps: vec![Step::Steward(StewardStep::EnsureMoved {
-            moves,
-            manner,
-        })],
+        steps: vec![Step::Steward(StewardStep::EnsureMoved { moves, manner })],
     }
 }
 

@@ -16,7 +16,7 @@ use crate::slot_table::SharedSlots;
 impl Server {
     /// Takes note of what a primary claims.
     pub(super) fn heed_claim(&mut self, claimant: NodeId, epoch: Epoch, claimed: &SharedSlots) {
-        if claimant == self.id || self.table.of(claimant) == *claimed {
+        if claimant == self.id || self.table.owns_just(claimant, claimed) {
             return;
         }
         let own_primary = self.primary().unwrap_or(self.id);

@@ -184,7 +184,7 @@ impl Server {
             PeerRole::Primary | PeerRole::Replica(None) => sender,
             PeerRole::Replica(Some(primary)) => primary,
         };
-        if self.table.of(claimant) != header.slots {
+        if !self.table.owns_just(claimant, &header.slots) {
             if header.role == PeerRole::Primary {
                 self.heed_claim(sender, header.epoch, &header.slots);
             }
