@@ -146,6 +146,23 @@ impl Schedule {
             .collect();
     }
 
+    /// When nothing is to strike and no link is cut any more, if it begins now.
+    fn healed(&self, now: Duration) -> Duration {
+        let ends = self.blows.iter().map(|(after, blow)| match blow {
+            Blow::LinkCut { lasting, .. } => now + *after + *lasting,
+            Blow::DataLost(_)
+            | Blow::DiskLost(_)
+            | Blow::ProcessDies(_)
+            | Blow::PowerLost
+            | Blow::SupervisorDies
+            | Blow::HandedOver(_)
+            | Blow::SlotOpened { .. }
+            | Blow::SlowStart { .. }
+            | Blow::HandshakeLost(_) => now + *after,
+        });
+        ends.max().unwrap_or(now)
+    }
+
     /// What the client is owed: a write that only one node had may be gone with it.
     fn owed(&self) -> Owed {
         let endangers = |blow: &Blow| match blow {
@@ -221,9 +238,7 @@ pub(crate) fn play(
             };
             let _ = writeln!(story, "  run: {outcome:?}");
         }
-        if !schedule.blows.is_empty() {
-            sleep(Duration::from_millis(ACT_MS + CUT_MAX_MS)).await;
-        }
+        sleep(schedule.healed(now).saturating_sub(world.clock().now())).await;
         world.spare();
         sleep(A_MOMENT).await;
         let plain = timeout(
