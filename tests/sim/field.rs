@@ -222,7 +222,11 @@ fn owners(size: Size, wish: Wish, seed: u64) -> BTreeMap<ShardIndex, SlotSet> {
         .collect();
     if leaves {
         let mut last = SlotSet::empty();
-        let step = if seed.is_multiple_of(MORE_IN) { MORE } else { FEW };
+        let step = if seed.is_multiple_of(MORE_IN) {
+            MORE
+        } else {
+            FEW
+        };
         for slot in World::slots_with_keys().iter().step_by(step) {
             last.insert(slot);
         }

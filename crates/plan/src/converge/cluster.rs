@@ -206,14 +206,15 @@ fn nobody_owns(slots: &SlotSet) -> Finding {
 fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Policy) {
     let layout = &instance.layout;
     let handed_over_first = handed_over(handover::of_those_that_leave(layout, view));
-    let slots = slots::phases(layout, view, policy);
-    let is_first_of_two = !handed_over_first.is_empty() && !slots.is_empty();
+    let moves = slots::phases(layout, view, policy);
+    let has_heirs = !handed_over_first.is_empty() || slots::goes_to_former(layout, view);
+    let must_agree = has_heirs && !moves.is_empty();
     push(
         &mut plan.phases,
         "those that leave are no primaries of shards that stay",
         handed_over_first,
     );
-    if is_first_of_two {
+    if must_agree {
         // Of a slot that is on its way to the primary before, its owner must know the heir.
         push(
             &mut plan.phases,
@@ -221,7 +222,7 @@ fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Poli
             vec![agreed(layout, policy)],
         );
     }
-    plan.phases.extend(slots);
+    plan.phases.extend(moves);
     if !shards::is_under_way(instance) {
         return;
     }

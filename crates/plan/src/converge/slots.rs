@@ -57,6 +57,20 @@ pub(super) fn told_importers(layout: &Layout, view: &View) -> Vec<Step> {
         .collect()
 }
 
+/// Whether a slot is on its way to a node that is no primary any more. Its owner must know who has
+/// taken over before it can go on.
+pub(super) fn goes_to_former(layout: &Layout, view: &View) -> bool {
+    let acting: BTreeSet<NodeId> = primaries(layout, view).values().map(|it| it.id).collect();
+    let mut open = layout
+        .nodes()
+        .filter_map(|node| myself_of(view, &node))
+        .flat_map(|myself| &myself.open_slots);
+    open.any(|it| match it.direction {
+        OpenDirection::To(other) => !acting.contains(&other),
+        OpenDirection::From(_) => false,
+    })
+}
+
 /// Brings the slots of a shard to one of its nodes, the acting one, where two of them are primaries:
 /// a slot came to a primary in the moment in which its replica took over, and only what it had
 /// before is its successor's. Nobody knows but it what it has since; it becomes a replica only once

@@ -8,7 +8,8 @@
 
 use std::time::Duration;
 
-use model::view::ClusterReport;
+use model::slots::{Slot, SlotSet};
+use model::view::{ClusterReport, OpenDirection, PeerRole};
 
 use super::Work;
 use super::pair::Pair;
@@ -22,15 +23,28 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Waits until the target knows its source's epoch, and has another one.
-pub(super) async fn await_word(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
+/// What both ends said last.
+pub(super) struct Ends {
+    source: ClusterReport,
+    target: ClusterReport,
+}
+
+/// Waits until the target knows its source's epoch, and has another one. The source must be a
+/// primary still: its replica may have taken over meanwhile, and the claim that was waited for
+/// would take the slots, with everything that was written to them since, from that one.
+pub(super) async fn await_word(work: Work<'_>, pair: &Pair) -> Result<Ends, StewardError> {
     let ground = work.ground;
     let began = ground.clock.now();
     loop {
-        let source = talk::cluster(ground, pair.source).await?;
         let target = talk::cluster(ground, pair.target).await?;
+        let source = talk::cluster(ground, pair.source).await?;
+        for (node, report) in [(pair.source, &source), (pair.target, &target)] {
+            if role(report) != Some(PeerRole::Primary) {
+                return Err(StewardError::NoPrimary { node });
+            }
+        }
         if knows(&target, &source) {
-            return Ok(());
+            return Ok(Ends { source, target });
         }
         if ground.clock.now().saturating_sub(began) >= LIMIT {
             return Err(StewardError::TooLate {
@@ -40,6 +54,35 @@ pub(super) async fn await_word(work: Work<'_>, pair: &Pair) -> Result<(), Stewar
         }
         ground.clock.sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Both ends must have these slots open towards each other still. Who was a replica for a moment has
+/// not, and what was written in that moment is somewhere else.
+pub(super) fn must_be_open(ends: &Ends, pair: &Pair, slots: &[Slot]) -> Result<(), StewardError> {
+    let is_open = |report: &ClusterReport, slot: Slot, direction: OpenDirection| {
+        let mut open = report.myself().into_iter().flat_map(|it| &it.open_slots);
+        open.any(|it| it.slot == slot && it.direction == direction)
+    };
+    let mut closed = SlotSet::empty();
+    for slot in slots {
+        let gives = is_open(&ends.source, *slot, OpenDirection::To(pair.target.id));
+        let takes = is_open(&ends.target, *slot, OpenDirection::From(pair.source.id));
+        if !(gives && takes) {
+            closed.insert(*slot);
+        }
+    }
+    if closed.is_empty() {
+        return Ok(());
+    }
+    Err(StewardError::ClosedMeanwhile {
+        slots: closed,
+        source_node: pair.source,
+        target: pair.target,
+    })
+}
+
+fn role(report: &ClusterReport) -> Option<PeerRole> {
+    report.myself().map(|it| it.role)
 }
 
 /// Whether the next epoch that the target takes is later than that of the source.

@@ -153,7 +153,8 @@ async fn move_window(
     empty(work, pair, slots, keys).await?;
     // The keys may have come in a run before this one: the fence is for them too.
     fence::copied(work, pair).await?;
-    epochs::await_word(work, pair).await?;
+    let ends = epochs::await_word(work, pair).await?;
+    epochs::must_be_open(&ends, pair, slots)?;
     let owner = target;
     for end in [End::Target, End::Source] {
         order(work, pair, end, slots, |slot| NodeCommand::SetOwner {
