@@ -245,4 +245,22 @@ mod tests {
         table.clear(b);
         assert_eq!(table, SlotTable::default());
     }
+
+    /// A replica that was told of a claim too late went on believing the owner before for ever.
+    #[test]
+    fn a_slot_that_its_owner_claims_no_more_is_free_for_whoever_does() {
+        let [a, b] = [1, 2].map(|byte| NodeId::from_bytes([byte; 20]));
+        let mut table = SlotTable::default();
+        table.assign(a, &set(0, 99));
+        table.note_claim(a, &set(0, 49));
+        assert_eq!(table.unclaimed(), &set(50, 99));
+        assert_eq!(table.owner(Slot::new(50).unwrap()), Some(a));
+        // Another word of the owner takes it back, and a new owner settles it.
+        table.note_claim(a, &set(0, 59));
+        assert_eq!(table.unclaimed(), &set(60, 99));
+        table.assign(b, &set(60, 89));
+        assert_eq!(table.unclaimed(), &set(90, 99));
+        table.clear(a);
+        assert!(table.unclaimed().is_empty());
+    }
 }

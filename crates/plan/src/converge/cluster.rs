@@ -125,24 +125,13 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         plan.findings.push(nobody_owns(&unowned));
     }
     if !is_new {
-        push(
-            &mut plan.phases,
-            "those that import slots know who owns them",
-            slots::told_importers(layout, view),
-        );
-        plan.phases.extend(slots::gathered(layout, view, policy));
+        plan.phases.extend(settled(layout, view, policy));
     }
     let has_new_owners = !missing.is_empty();
     push(&mut plan.phases, "every slot has an owner", missing);
     plan.phases.extend(together(goal, view, policy, &members));
     if plan.goes_on {
-        let begun_anew = begun_anew(goal.instance, view, &unclaimed);
-        plan.goes_on = begun_anew.is_empty();
-        push(
-            &mut plan.phases,
-            "slots of which nothing is left have an owner again",
-            begun_anew,
-        );
+        begin_anew(&mut plan, goal.instance, view, &unclaimed);
     }
     if has_new_owners {
         push(
@@ -155,6 +144,30 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         change(&mut plan, goal.instance, view, policy);
     }
     plan
+}
+
+/// What a failover in the middle of a move has left, before anybody copies anybody.
+fn settled(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    push(
+        &mut phases,
+        "those that import slots know who owns them",
+        slots::told_importers(layout, view),
+    );
+    phases.extend(slots::gathered(layout, view, policy));
+    phases
+}
+
+/// Gives the slots of a shard of which nothing is left to it again. Where there is none yet, the
+/// next plan may see one.
+fn begin_anew(plan: &mut ClusterPlan, instance: &Instance, view: &View, unclaimed: &SlotSet) {
+    let steps = begun_anew(instance, view, unclaimed);
+    plan.goes_on = steps.is_empty();
+    push(
+        &mut plan.phases,
+        "slots of which nothing is left have an owner again",
+        steps,
+    );
 }
 
 /// Everybody knows everybody, and replicas copy. Whoever is to take slots must also know before who

@@ -92,3 +92,76 @@ fn knows(target: &ClusterReport, source: &ClusterReport) -> bool {
     let (takes, gives) = (own(target), own(source));
     seen >= gives && takes != gives && Some(target.current_epoch) >= gives
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use model::address::NodeAddress;
+    use model::ids::{Epoch, NodeId};
+    use model::migration::Driver;
+    use model::step::Member;
+    use model::view::{OpenSlot, Peer, PeerHealth};
+
+    use super::*;
+
+    fn member(number: u8) -> Member {
+        Member {
+            id: NodeId::from_bytes([number; 20]),
+            address: NodeAddress::new(Ipv4Addr::new(10, 0, 0, number).into(), 6379),
+        }
+    }
+
+    fn report(node: Member, open: Option<(u16, OpenDirection)>) -> ClusterReport {
+        let open = open.map(|(slot, direction)| OpenSlot {
+            slot: Slot::new(slot).unwrap(),
+            direction,
+        });
+        ClusterReport {
+            id: node.id,
+            serves: true,
+            current_epoch: Epoch(1),
+            peers: vec![Peer {
+                id: node.id,
+                address: Some(node.address),
+                role: PeerRole::Primary,
+                health: PeerHealth::Reached,
+                in_handshake: false,
+                epoch: Epoch(1),
+                linked: true,
+                slots: Vec::new(),
+                open_slots: open.into_iter().collect(),
+            }],
+        }
+    }
+
+    /// The source was a replica for a moment. Its heir took writes, which the new owner's claim
+    /// would have had it delete.
+    #[test]
+    fn a_slot_that_a_failover_has_closed_meanwhile_is_not_handed_over() {
+        let (source, target) = (member(1), member(2));
+        let pair = Pair {
+            source,
+            target,
+            to_move: SlotSet::empty(),
+            open: SlotSet::empty(),
+            to_tell: SlotSet::empty(),
+            source_replicas: Vec::new(),
+            target_replicas: Vec::new(),
+            driver: Driver::Migrate,
+        };
+        let gives = Some((7, OpenDirection::To(target.id)));
+        let takes = Some((7, OpenDirection::From(source.id)));
+        let slots = [Slot::new(7).unwrap()];
+        let ends = |gives, takes| Ends {
+            source: report(source, gives),
+            target: report(target, takes),
+        };
+        assert_eq!(must_be_open(&ends(gives, takes), &pair, &slots), Ok(()));
+        let elsewhere = Some((7, OpenDirection::To(member(3).id)));
+        for ends in [ends(None, takes), ends(gives, None), ends(elsewhere, takes)] {
+            let refused = must_be_open(&ends, &pair, &slots);
+            assert!(matches!(refused, Err(StewardError::ClosedMeanwhile { .. })));
+        }
+    }
+}
