@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::stage::{Size, Stage, redis_6, redis_7, valkey_9, workload};
 
 /// How many schedules the test runs unless it is told otherwise; `make soak` runs more.
-const SCHEDULES: u64 = 400;
+const SCHEDULES: u64 = 2000;
 
 /// How long after the beginning the blows of an act fall, at most.
 const ACT: Duration = Duration::from_secs(4);
@@ -199,7 +199,10 @@ fn play(seed: u64) -> Result<Outcome, String> {
             .filter(|(_, fate)| *fate == Fate::Struck)
             .count();
         if !wrong.is_empty() {
-            return Err(format!("{wrong:#?}\n{schedule:#?}\n{story}{fates:#?}"));
+            let servers = world.offsets().join("");
+            return Err(format!(
+                "{wrong:#?}\n{schedule:?}\n{story}{servers}\n{fates:?}"
+            ));
         }
         Ok(Outcome {
             struck,

@@ -169,8 +169,12 @@ impl SlotSet {
 
     /// Adds the slots of a range.
     pub fn insert_range(&mut self, range: SlotRange) {
-        for number in range.first.0..=range.last.0 {
-            self.insert(Slot(number));
+        let (first, last) = (range.first.0, range.last.0);
+        for index in first / 64..=last / 64 {
+            let lowest = first.max(index * 64) % 64;
+            let highest = last.min(index * 64 + 63) % 64;
+            let bits = (u64::MAX << lowest) & (u64::MAX >> (63 - highest));
+            self.0[usize::from(index)] |= bits;
         }
     }
 
@@ -247,13 +251,22 @@ impl SlotSet {
     #[must_use]
     pub fn ranges(&self) -> Vec<SlotRange> {
         let mut ranges: Vec<SlotRange> = Vec::new();
-        for slot in self.iter() {
-            match ranges.last_mut() {
-                Some(range) if range.last.0 + 1 == slot.0 => range.last = slot,
-                Some(_) | None => ranges.push(SlotRange {
-                    first: slot,
-                    last: slot,
-                }),
+        for (index, word) in (0..).zip(self.0.iter()) {
+            let mut word = *word;
+            while word != 0 {
+                let lowest = word.trailing_zeros();
+                let count = (word >> lowest).trailing_ones();
+                // Both are 64 at most, so they fit.
+                let first = index * 64 + u16::try_from(lowest).unwrap_or(0);
+                let last = first + u16::try_from(count - 1).unwrap_or(0);
+                match ranges.last_mut() {
+                    Some(range) if range.last.0 + 1 == first => range.last = Slot(last),
+                    Some(_) | None => ranges.push(SlotRange {
+                        first: Slot(first),
+                        last: Slot(last),
+                    }),
+                }
+                word &= !((u64::MAX >> (64 - count)) << lowest);
             }
         }
         ranges

@@ -67,10 +67,11 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         .iter()
         .all(|it| it.severity < Severity::Critical);
     // What is held undecided is for the next plan, once this one has something done.
-    let is_last = plan.phases.is_empty() || !fence.is_undecided();
+    let is_last = plan.phases.is_empty() || !(fence.is_undecided() || cluster.goes_on);
     if can_be_ready && is_last {
         if !servers.is_empty() && (not_ready || !plan.phases.is_empty()) {
-            plan.phases.push(until_ready(servers, policy));
+            let present = present_after(&plan, goal.instance, view);
+            plan.phases.push(until_ready(present, policy));
         }
         plan.phases.extend(after_create(goal, view));
     }
@@ -146,6 +147,22 @@ fn asked(instance: &Instance, view: &View) -> Vec<NodeAddress> {
     let mut asked = server_addresses(instance);
     asked.retain(|address| stay.contains(address) || answers(address));
     asked
+}
+
+/// The servers that are there once a plan is carried out: those that leave and are not stopped by
+/// it, because slots go to them first, are known to the others as before.
+fn present_after(plan: &Plan, instance: &Instance, view: &View) -> Vec<NodeAddress> {
+    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+    let stopped: BTreeSet<NodeAddress> = steps
+        .filter_map(|step| match step {
+            Step::Engine(EngineStep::EnsureStopped(name)) => instance.layout.seats.get(name),
+            Step::Engine(_) | Step::Cluster(_) | Step::Steward(_) | Step::Wait(_) => None,
+        })
+        .map(|seat| seat.address)
+        .collect();
+    let mut present = asked(instance, view);
+    present.retain(|address| !stopped.contains(address));
+    present
 }
 
 /// The workloads of one start level: servers run and are healthy, then jobs are done.

@@ -56,6 +56,16 @@ pub enum StewardError {
         /// The first digits of the other node's id.
         other: String,
     },
+    /// The slots are open no more at one end: it was a replica meanwhile.
+    #[error("slots {slots} are not on their way from {source_node} to {target} any more")]
+    ClosedMeanwhile {
+        /// The slots.
+        slots: SlotSet,
+        /// Who was to give them.
+        source_node: Member,
+        /// Who was to get them.
+        target: Member,
+    },
     /// A key is on both sides, and nothing says which copy counts.
     #[error("slot {} has a key that {target} holds already: {words}", slot.number())]
     KeyOnBoth {
@@ -178,7 +188,9 @@ impl Explain for StewardError {
         Code(match self {
             Self::NoAnswer { .. } => "SY3301",
             Self::Refused { .. } => "SY3302",
-            Self::NoPrimary { .. } | Self::ForeignOwner { .. } => "SY3303",
+            Self::NoPrimary { .. } | Self::ForeignOwner { .. } | Self::ClosedMeanwhile { .. } => {
+                "SY3303"
+            }
             Self::OpenElsewhere { .. } => "SY3316",
             Self::KeyOnBoth { .. } => "SY3304",
             Self::BigKeys { .. } => "SY3305",
@@ -201,6 +213,7 @@ impl Explain for StewardError {
             Self::Refused { .. } => Class::Failed,
             Self::NoPrimary { .. }
             | Self::ForeignOwner { .. }
+            | Self::ClosedMeanwhile { .. }
             | Self::NotCopied { .. }
             | Self::NotEmptied { .. }
             | Self::AtomicFailed { .. }
@@ -227,6 +240,7 @@ impl Explain for StewardError {
             ),
             Self::NoPrimary { .. }
             | Self::ForeignOwner { .. }
+            | Self::ClosedMeanwhile { .. }
             | Self::NotEmptied { .. }
             | Self::AtomicFailed { .. }
             | Self::NotForgotten { .. }

@@ -4,7 +4,7 @@ use model::command::NodeCommand;
 use model::ids::NodeId;
 use model::slots::{Slot, SlotRange, SlotSet};
 use model::step::Member;
-use model::view::{ClusterReport, PeerRole};
+use model::view::{ClusterReport, Peer, PeerRole};
 
 use crate::error::StewardError;
 use crate::{Ground, talk};
@@ -64,7 +64,7 @@ pub(crate) async fn ensure_owner(
         }
     }
     order(ground, node, commands).await?;
-    if !missing.is_empty() {
+    if !missing.is_empty() || has_same_epoch(&cluster) {
         order(ground, node, vec![NodeCommand::BumpEpoch]).await?;
     }
     for other in others {
@@ -91,6 +91,18 @@ fn owned_by(cluster: &ClusterReport, owner: NodeId) -> SlotSet {
     cluster
         .peer(owner)
         .map_or_else(SlotSet::empty, |peer| SlotSet::of(&peer.slots))
+}
+
+/// Whether another primary claims with this node's epoch: of two such claims on a slot others
+/// believe the one that they heard first. Where it is the highest epoch of all, the servers settle
+/// it themselves (`clusterHandleConfigEpochCollision`, Redis 7.0).
+fn has_same_epoch(cluster: &ClusterReport) -> bool {
+    let Some(myself) = cluster.myself() else {
+        return false;
+    };
+    let claims = |peer: &&Peer| peer.role == PeerRole::Primary && !peer.slots.is_empty();
+    let mut claimants = cluster.peers.iter().filter(claims);
+    claimants.any(|peer| peer.id != cluster.id && peer.epoch == myself.epoch)
 }
 
 /// Who owns a slot, as this node believes.

@@ -20,6 +20,7 @@ mod server_config;
 mod site;
 mod slot_table;
 mod unit;
+mod units;
 mod world;
 
 pub use dice::Dice;

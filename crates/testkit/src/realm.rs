@@ -35,6 +35,7 @@ use crate::queue::Queue;
 use crate::server::{Role, Server};
 use crate::site::Site;
 use crate::unit::Unit;
+use crate::units::Units;
 
 /// A workload of an instance.
 pub(crate) type UnitName = (InstanceName, WorkloadName);
@@ -125,7 +126,7 @@ pub(crate) struct Realm {
     pub(crate) now: Duration,
     pub(crate) dice: Dice,
     pub(crate) site: Site,
-    pub(crate) units: BTreeMap<UnitName, Unit>,
+    pub(crate) units: Units,
     pub(crate) mishaps: Mishaps,
     pub(crate) traffic: Option<Traffic>,
     /// Whether a supervisor is there, which starts again what ends.
@@ -137,7 +138,6 @@ pub(crate) struct Realm {
     /// Rung when the tool is killed.
     pub(crate) axe: Arc<Notify>,
     queue: Queue<Event>,
-    by_address: BTreeMap<NodeAddress, UnitName>,
     network: Network,
     links: BTreeMap<(Process, u64), Connection>,
     /// The pauses by which next starts are longer, each with the number of its mishap.
@@ -159,7 +159,7 @@ impl Realm {
             now: Duration::ZERO,
             dice: Dice::new(seed),
             site,
-            units: BTreeMap::new(),
+            units: Units::default(),
             mishaps: Mishaps::default(),
             traffic: None,
             is_minded: true,
@@ -167,7 +167,6 @@ impl Realm {
             bell: Arc::default(),
             axe: Arc::default(),
             queue: Queue::new(),
-            by_address: BTreeMap::new(),
             network: Network::default(),
             links: BTreeMap::new(),
             slow_starts: BTreeMap::new(),
@@ -233,11 +232,11 @@ impl Realm {
     }
 
     pub(crate) fn unit_at(&self, address: NodeAddress) -> Option<&Unit> {
-        self.units.get(self.by_address.get(&address)?)
+        self.units.at(address)
     }
 
     pub(crate) fn unit_at_mut(&mut self, address: NodeAddress) -> Option<&mut Unit> {
-        self.units.get_mut(self.by_address.get(&address)?)
+        self.units.at_mut(address)
     }
 
     /// The unit of a process that is still the one.
@@ -277,8 +276,7 @@ impl Realm {
         over: Option<(Process, u64)>,
         act: impl FnOnce(&mut Server, Duration, &mut Dice) -> R,
     ) -> Option<R> {
-        let name = self.by_address.get(&process.address)?;
-        let unit = self.units.get_mut(name)?;
+        let unit = self.units.at_mut(process.address)?;
         let is_it = unit.boot == process.boot;
         let server = unit.server_mut().filter(|_| is_it)?;
         let before = server.role;

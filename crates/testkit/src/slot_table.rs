@@ -61,11 +61,14 @@ impl PartialEq for SharedSlots {
 impl Eq for SharedSlots {}
 
 /// The owners of slots. A node that owns none is not in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SlotTable {
     owners: BTreeMap<NodeId, SharedSlots>,
     /// The slots that have an owner.
     assigned: SlotSet,
+    /// Of these the ones that their owner does not claim any more, as was heard from it: whoever
+    /// else claims one gets it, by whatever epoch (`owner_not_claiming_slot`).
+    unclaimed: SlotSet,
     /// How many these are.
     count: usize,
 }
@@ -75,10 +78,20 @@ impl Default for SlotTable {
         Self {
             owners: BTreeMap::new(),
             assigned: SlotSet::empty(),
+            unclaimed: SlotSet::empty(),
             count: 0,
         }
     }
 }
+
+/// Two nodes agree where each slot has the same owner.
+impl PartialEq for SlotTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.owners == other.owners
+    }
+}
+
+impl Eq for SlotTable {}
 
 impl SlotTable {
     /// The slots of a node.
@@ -87,6 +100,19 @@ impl SlotTable {
             .get(&node)
             .cloned()
             .unwrap_or_else(SharedSlots::none)
+    }
+
+    /// Whether a node owns just these. From then on both share one set, so that the next comparison
+    /// costs nothing.
+    pub(crate) fn owns_just(&mut self, node: NodeId, slots: &SharedSlots) -> bool {
+        match self.owners.get_mut(&node) {
+            Some(owned) if owned == slots => {
+                owned.clone_from(slots);
+                true
+            }
+            Some(_) => false,
+            None => slots.is_empty(),
+        }
     }
 
     /// Whether a node owns any.
@@ -111,6 +137,20 @@ impl SlotTable {
         &self.assigned
     }
 
+    /// The slots that their owner does not claim any more.
+    pub(crate) const fn unclaimed(&self) -> &SlotSet {
+        &self.unclaimed
+    }
+
+    /// An owner says what it claims; what it has beside that, it gives to whoever wants it.
+    pub(crate) fn note_claim(&mut self, owner: NodeId, claimed: &SlotSet) {
+        let owned = self.of(owner);
+        let given_up = owned.set().difference(claimed);
+        if !given_up.is_empty() || !self.unclaimed.is_empty() {
+            self.unclaimed = self.unclaimed.difference(owned.set()).union(&given_up);
+        }
+    }
+
     /// Whether each slot has one.
     pub(crate) const fn is_full(&self) -> bool {
         self.count == SLOT_COUNT as usize
@@ -126,6 +166,7 @@ impl SlotTable {
         let own = self.of(node).set().union(slots);
         self.owners.insert(node, SharedSlots::new(own));
         self.owners.retain(|_, owned| !owned.is_empty());
+        self.unclaimed = self.unclaimed.difference(slots);
         self.assigned = self.assigned.union(slots);
         self.count = self.assigned.len();
     }
@@ -146,6 +187,7 @@ impl SlotTable {
         {
             self.owners.remove(&before);
         }
+        self.unclaimed.remove(slot);
         if before.is_none() {
             self.assigned.insert(slot);
             self.count += 1;
@@ -156,6 +198,7 @@ impl SlotTable {
     pub(crate) fn clear(&mut self, node: NodeId) {
         if let Some(slots) = self.owners.remove(&node) {
             self.assigned = self.assigned.difference(slots.set());
+            self.unclaimed = self.unclaimed.difference(slots.set());
             self.count = self.assigned.len();
         }
     }
@@ -169,6 +212,7 @@ impl SlotTable {
         }
         self.owners.retain(|_, owned| !owned.is_empty());
         self.assigned = self.assigned.difference(slots);
+        self.unclaimed = self.unclaimed.difference(slots);
         self.count = self.assigned.len();
     }
 }
@@ -200,5 +244,23 @@ mod tests {
         assert!(!table.owns_any(a) && table.assigned() == &set(0, 148));
         table.clear(b);
         assert_eq!(table, SlotTable::default());
+    }
+
+    /// A replica that was told of a claim too late went on believing the owner before for ever.
+    #[test]
+    fn a_slot_that_its_owner_claims_no_more_is_free_for_whoever_does() {
+        let [a, b] = [1, 2].map(|byte| NodeId::from_bytes([byte; 20]));
+        let mut table = SlotTable::default();
+        table.assign(a, &set(0, 99));
+        table.note_claim(a, &set(0, 49));
+        assert_eq!(table.unclaimed(), &set(50, 99));
+        assert_eq!(table.owner(Slot::new(50).unwrap()), Some(a));
+        // Another word of the owner takes it back, and a new owner settles it.
+        table.note_claim(a, &set(0, 59));
+        assert_eq!(table.unclaimed(), &set(60, 99));
+        table.assign(b, &set(60, 89));
+        assert_eq!(table.unclaimed(), &set(90, 99));
+        table.clear(a);
+        assert!(table.unclaimed().is_empty());
     }
 }

@@ -172,8 +172,12 @@ impl World {
             servers
                 .map(|it| {
                     format!(
-                        "{} {:?} {} migrates {:?}",
-                        it.address, it.role, it.offset, it.migrating
+                        "\n{} {:?} {} migrates {:?} {}",
+                        it.address,
+                        it.role,
+                        it.offset,
+                        it.migrating,
+                        it.told_of_claims()
                     )
                 })
                 .collect()

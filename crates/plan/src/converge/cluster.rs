@@ -71,6 +71,8 @@ pub(crate) fn strangers(instance: &Instance, view: &View) -> Vec<Finding> {
 pub(super) struct ClusterPlan {
     pub(super) phases: Vec<Phase>,
     pub(super) findings: Vec<Finding>,
+    /// Whether only the next plan can tell who is to own some of the slots.
+    pub(super) goes_on: bool,
 }
 
 /// What the cluster lacks.
@@ -106,23 +108,31 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         .collect();
     let is_new = is_new(goal, view);
     let begins_by_meeting = is_new && method(goal, &view.engine) == Method::Meet;
+    let unclaimed = unclaimed(&answering);
+    plan.goes_on = !is_new && !goal.instance.delivered && !unclaimed.is_empty();
     let is_awaited = |node: &Node<'_>| is_awaited(goal.instance, view, fence, node);
     if members.iter().any(is_awaited) && !begins_by_meeting {
         // Those that are still to start may know more than we do; the next plan will see.
         return plan;
     }
     let unowned = unowned(&answering);
-    let slots = if is_new {
-        missing_slots(goal, view, &unclaimed(&answering))
+    let missing = if is_new {
+        missing_slots(goal, view, &unclaimed)
     } else {
         Vec::new()
     };
     if !is_new && !unowned.is_empty() {
         plan.findings.push(nobody_owns(&unowned));
     }
-    let has_new_owners = !slots.is_empty();
-    push(&mut plan.phases, "every slot has an owner", slots);
+    if !is_new {
+        plan.phases.extend(settled(layout, view, policy));
+    }
+    let has_new_owners = !missing.is_empty();
+    push(&mut plan.phases, "every slot has an owner", missing);
     plan.phases.extend(together(goal, view, policy, &members));
+    if plan.goes_on {
+        begin_anew(&mut plan, goal.instance, view, &unclaimed);
+    }
     if has_new_owners {
         push(
             &mut plan.phases,
@@ -134,6 +144,30 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
         change(&mut plan, goal.instance, view, policy);
     }
     plan
+}
+
+/// What a failover in the middle of a move has left, before anybody copies anybody.
+fn settled(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    push(
+        &mut phases,
+        "those that import slots know who owns them",
+        slots::told_importers(layout, view),
+    );
+    phases.extend(slots::gathered(layout, view, policy));
+    phases
+}
+
+/// Gives the slots of a shard of which nothing is left to it again. Where there is none yet, the
+/// next plan may see one.
+fn begin_anew(plan: &mut ClusterPlan, instance: &Instance, view: &View, unclaimed: &SlotSet) {
+    let steps = begun_anew(instance, view, unclaimed);
+    plan.goes_on = steps.is_empty();
+    push(
+        &mut plan.phases,
+        "slots of which nothing is left have an owner again",
+        steps,
+    );
 }
 
 /// Everybody knows everybody, and replicas copy. Whoever is to take slots must also know before who
@@ -184,12 +218,24 @@ fn nobody_owns(slots: &SlotSet) -> Finding {
 /// case.
 fn change(plan: &mut ClusterPlan, instance: &Instance, view: &View, policy: Policy) {
     let layout = &instance.layout;
+    let handed_over_first = handed_over(handover::of_those_that_leave(layout, view));
+    let moves = slots::phases(layout, view, policy);
+    let has_heirs = !handed_over_first.is_empty() || slots::goes_to_former(layout, view);
+    let must_agree = has_heirs && !moves.is_empty();
     push(
         &mut plan.phases,
         "those that leave are no primaries of shards that stay",
-        handed_over(handover::of_those_that_leave(layout, view)),
+        handed_over_first,
     );
-    plan.phases.extend(slots::phases(layout, view, policy));
+    if must_agree {
+        // Of a slot that is on its way to the primary before, its owner must know the heir.
+        push(
+            &mut plan.phases,
+            "all agree on who the primaries are",
+            vec![agreed(layout, policy)],
+        );
+    }
+    plan.phases.extend(moves);
     if !shards::is_under_way(instance) {
         return;
     }
@@ -326,6 +372,33 @@ fn missing_slots(goal: Goal<'_>, view: &View, unclaimed: &SlotSet) -> Vec<Step> 
         }
     }
     steps
+}
+
+/// In an instance that was never ready a shard of which nothing is left begins anew: all its nodes
+/// answer, none has a key, and no node owns its slots by its own word.
+fn begun_anew(instance: &Instance, view: &View, unclaimed: &SlotSet) -> Vec<Step> {
+    let layout = &instance.layout;
+    let is_empty = |node: &Node<'_>| shards::report_of(view, node).is_some_and(|it| it.keys == 0);
+    let primaries = || {
+        let shards = layout.shards().into_iter();
+        shards.filter_map(|shard| Some((shard, acting_primary(layout, view, shard)?)))
+    };
+    primaries()
+        .filter_map(|(shard, node)| {
+            let first = SlotSet::of(&[layout.first_slots(shard)?]);
+            let slots = first.intersection(unclaimed);
+            let is_lost = !slots.is_empty() && layout.shard(shard).iter().all(is_empty);
+            is_lost.then(|| StewardStep::EnsureOwner {
+                node,
+                slots,
+                others: primaries()
+                    .map(|(_, other)| other)
+                    .filter(|other| *other != node)
+                    .collect(),
+            })
+        })
+        .map(Step::Steward)
+        .collect()
 }
 
 /// Who acts as a shard's primary, as a member.

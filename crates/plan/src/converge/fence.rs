@@ -98,6 +98,13 @@ pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
         if beginning == Beginning::Right {
             continue;
         }
+        if gone.len() == nodes.len() && !instance.delivered && beginning == Beginning::Wrong {
+            // It was never ready. Some nodes may never have been started, because whoever began
+            // was cut off; nobody can put back what there never was.
+            let findings = gone.into_iter().map(|name| begins_anew(name, shard));
+            fence.findings.extend(findings);
+            continue;
+        }
         if gone.len() == nodes.len() {
             for name in gone {
                 let finding = match beginning {
@@ -122,9 +129,12 @@ pub(super) fn fence(instance: &Instance, view: &View) -> Fence {
             && !keeps_data(view, name, seat)
         {
             // One that has forgotten its slots needs an heir even where there are no keys.
-            let heirs = nodes.iter().filter(|(other, seat, _)| {
+            let heirs = nodes.iter().filter(|heir| {
+                let (other, seat, _) = heir;
+                let is_left = gone.contains(name) && is_left(other);
                 other != name
-                    && (keeps_data(view, other, seat) || (gone.contains(name) && is_left(other)))
+                    && (keeps_data(view, other, seat)
+                        || (is_left && may_know_slots(view, heir, node.id)))
             });
             let best = heirs.max_by_key(|(name, seat, node)| worth(view, (name, seat, *node)));
             if let Some((_, heirs_seat, heir)) = best {
@@ -195,6 +205,14 @@ fn lost(name: &WorkloadName, shard: ShardIndex) -> Finding {
     )
 }
 
+fn begins_anew(name: &WorkloadName, shard: ShardIndex) -> Finding {
+    let message = format!(
+        "nothing is left of it, nor of any other copy of {shard}; the instance was never ready, \
+         and the shard begins anew"
+    );
+    finding(name, Severity::Warning, message, None)
+}
+
 fn unknown(name: &WorkloadName, shard: ShardIndex) -> Finding {
     let message = format!(
         "nothing is left of it; it starts once the other nodes say who is the primary of {shard}"
@@ -246,6 +264,15 @@ fn stored_claim(nodes: &Nodes<'_>, view: &View) -> Option<(Epoch, NodeId)> {
 fn is_up(view: &View, name: &WorkloadName) -> bool {
     let workload = view.engine.workloads.get(name);
     workload.is_some_and(|it| matches!(it.phase, WorkloadPhase::Running { .. }))
+}
+
+/// Whether a node may have heard that this one owns slots. One that has not is elected by nobody
+/// (`clusterHandleSlaveFailover`, Redis 7.0).
+fn may_know_slots(view: &View, node: &shards::Node<'_>, owner: NodeId) -> bool {
+    let Some(cluster) = shards::cluster_of(view, node) else {
+        return true;
+    };
+    cluster.peer(owner).is_some_and(|it| !it.slots.is_empty())
 }
 
 /// Whether something is left of the workload at all.

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::ids::{NodeId, ShardIndex};
 use model::instance::Layout;
-use model::migration::SlotMove;
+use model::migration::{MoveManner, SlotMove};
 use model::slots::{Slot, SlotSet};
 use model::step::{Member, Phase, Step, StewardStep};
-use model::view::{OpenDirection, View};
+use model::view::{OpenDirection, OpenSlot, Peer, PeerRole, View};
 
 use super::counted;
 use crate::handover::of_those_that_leave;
 use crate::policy::Policy;
-use crate::shards::{acting, member, myself_of, owners, report_of};
+use crate::shards::{acting, cluster_of, member, myself_of, owners, report_of};
 
 /// Who acts for each shard once those that leave have handed over.
 pub(super) fn primaries(layout: &Layout, view: &View) -> BTreeMap<ShardIndex, Member> {
@@ -32,6 +32,111 @@ pub(super) fn primaries(layout: &Layout, view: &View) -> BTreeMap<ShardIndex, Me
         .collect()
 }
 
+/// Tells those that import slots who owns these. They heed no claim on them
+/// (`clusterUpdateSlotsConfigWith`, Redis 7.0): where the owner is another than when they began,
+/// because its replica has taken over, they know none at all, and say that the cluster is down.
+pub(super) fn told_importers(layout: &Layout, view: &View) -> Vec<Step> {
+    let owners = owners(layout, view);
+    let nodes = layout.nodes();
+    nodes
+        .filter_map(|node| Some((node, cluster_of(view, &node)?)))
+        .flat_map(|(node, cluster)| {
+            let imported = cluster.myself().map_or_else(SlotSet::empty, imported);
+            let unheard = layout.nodes().filter_map(|owner| {
+                let owned = owners.get(&owner.2.id)?.intersection(&imported);
+                let believed = cluster.peer(owner.2.id).map(|it| SlotSet::of(&it.slots));
+                let slots = owned.difference(&believed.unwrap_or_else(SlotSet::empty));
+                (!slots.is_empty()).then(|| StewardStep::EnsureOwner {
+                    node: member(&owner),
+                    slots,
+                    others: vec![member(&node)],
+                })
+            });
+            unheard.map(Step::Steward).collect::<Vec<Step>>()
+        })
+        .collect()
+}
+
+/// Whether a slot is on its way to a node that is no primary any more. Its owner must know who has
+/// taken over before it can go on.
+pub(super) fn goes_to_former(layout: &Layout, view: &View) -> bool {
+    let acting: BTreeSet<NodeId> = primaries(layout, view).values().map(|it| it.id).collect();
+    let mut open = layout
+        .nodes()
+        .filter_map(|node| myself_of(view, &node))
+        .flat_map(|myself| &myself.open_slots);
+    open.any(|it| match it.direction {
+        OpenDirection::To(other) => !acting.contains(&other),
+        OpenDirection::From(_) => false,
+    })
+}
+
+/// Brings the slots of a shard to one of its nodes, the acting one, where two of them are primaries:
+/// a slot came to a primary in the moment in which its replica took over, and only what it had
+/// before is its successor's. Nobody knows but it what it has since; it becomes a replica only once
+/// it has nothing of its own.
+pub(super) fn gathered(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase> {
+    let owners = owners(layout, view);
+    let none = SlotSet::empty();
+    let (mut arrivals, mut gatherings) = (Vec::new(), Vec::new());
+    for stray in layout.nodes() {
+        let Some(home) = acting(layout, view, stray.2.shard).map(|node| member(&node)) else {
+            continue;
+        };
+        let is_primary = |it: &&Peer| it.role == PeerRole::Primary;
+        let myself = myself_of(view, &stray).filter(is_primary);
+        let Some(myself) = myself.filter(|_| home.id != stray.2.id) else {
+            continue;
+        };
+        let mut gathered = owners.get(&stray.2.id).unwrap_or(&none).clone();
+        let imported = imported(myself);
+        for owner in layout.nodes().filter(|it| it.2.shard != stray.2.shard) {
+            let slots = owners.get(&owner.2.id).unwrap_or(&none);
+            let slots = slots.intersection(&imported);
+            if !slots.is_empty() {
+                gathered = gathered.union(&slots);
+                let (source, target) = (member(&owner), member(&stray));
+                arrivals.push(SlotMove {
+                    source,
+                    target,
+                    slots,
+                });
+            }
+        }
+        if !gathered.is_empty() {
+            gatherings.push(SlotMove {
+                source: member(&stray),
+                target: home,
+                slots: gathered,
+            });
+        }
+    }
+    let mut manner = policy.manner;
+    manner.replace = true;
+    [
+        (
+            "what was on its way to a primary before has arrived",
+            arrivals,
+        ),
+        ("the slots of each shard are at one node", gatherings),
+    ]
+    .into_iter()
+    .filter(|(_, moves)| !moves.is_empty())
+    .map(|(title, moves)| moving(title, moves, manner))
+    .collect()
+}
+
+/// The slots that a node imports.
+fn imported(myself: &Peer) -> SlotSet {
+    let mut imported = SlotSet::empty();
+    for it in &myself.open_slots {
+        if let OpenDirection::From(_) = it.direction {
+            imported.insert(it.slot);
+        }
+    }
+    imported
+}
+
 /// The phases that bring each slot to where it belongs.
 pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase> {
     let primaries = primaries(layout, view);
@@ -43,11 +148,9 @@ pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase>
             steps: half.closed.iter().map(stable).collect(),
         });
     }
-    let (onward, moves) = half.split(layout, view, &primaries);
-    if !onward.is_empty() {
-        phases.push(moving("what was half-way has arrived", onward, policy));
-    }
-    let drained = drained(layout, &moves, view);
+    let Split { onward, moves, .. } = half.split(layout, view, &primaries);
+    let all: Vec<&SlotMove> = onward.iter().chain(&moves).collect();
+    let drained = drained(layout, &all, view);
     if !drained.is_empty() {
         phases.push(Phase {
             title: "those that give everything stay primaries".to_owned(),
@@ -58,13 +161,20 @@ pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase>
             })],
         });
     }
-    phases.extend(functions(layout, view, &moves));
+    phases.extend(functions(layout, view, &all));
+    if !onward.is_empty() {
+        // The owner's version of a key counts, also where the far end was a primary before the
+        // target and nothing is open there any more.
+        let mut manner = policy.manner;
+        manner.replace = true;
+        phases.push(moving("what was half-way has arrived", onward, manner));
+    }
     let (first, then) = in_turn(layout, view, &primaries, moves);
     for moves in [first, then] {
         if !moves.is_empty() {
             let slots = moves.iter().map(|each| each.slots.len()).sum();
             let title = format!("{} where they belong", counted(slots, "slot"));
-            phases.push(moving(&title, moves, policy));
+            phases.push(moving(&title, moves, policy.manner));
         }
     }
     phases
@@ -75,16 +185,13 @@ pub(super) fn phases(layout: &Layout, view: &View, policy: Policy) -> Vec<Phase>
 pub(super) fn is_detour(layout: &Layout, view: &View) -> bool {
     let primaries = primaries(layout, view);
     let half = HalfMoved::of(layout, view, &primaries);
-    !half.split(layout, view, &primaries).0.is_empty()
+    half.split(layout, view, &primaries).is_detour
 }
 
-fn moving(title: &str, moves: Vec<SlotMove>, policy: Policy) -> Phase {
+fn moving(title: &str, moves: Vec<SlotMove>, manner: MoveManner) -> Phase {
     Phase {
         title: title.to_owned(),
-        steps: vec![Step::Steward(StewardStep::EnsureMoved {
-            moves,
-            manner: policy.manner,
-        })],
+        steps: vec![Step::Steward(StewardStep::EnsureMoved { moves, manner })],
     }
 }
 
@@ -115,21 +222,27 @@ impl HalfMoved {
         let owner_of = |slot: Slot| {
             let mut all = owners.iter();
             all.find(|(_, slots)| slots.contains(slot))
-                .and_then(|(id, _)| shards.get(id).copied())
+                .map(|(id, _)| *id)
         };
         let mut half = Self::default();
         let mut taken = SlotSet::empty();
-        for node in layout.nodes() {
+        // Where somebody began twice, the way that the owner sends clients is the one that counts.
+        let is_given = |it: &OpenSlot| matches!(it.direction, OpenDirection::To(_));
+        for (node, gives) in [true, false]
+            .into_iter()
+            .flat_map(|gives| layout.nodes().map(move |node| (node, gives)))
+        {
             let open = myself_of(view, &node).map_or(&[][..], |it| it.open_slots.as_slice());
-            for it in open {
+            for it in open.iter().filter(|it| is_given(it) == gives) {
                 let owner = owner_of(it.slot);
                 let here = node.2.shard;
                 let way = match it.direction {
                     OpenDirection::To(other) => shards
                         .get(&other)
-                        .filter(|there| owner == Some(here) && **there != here)
+                        .filter(|there| owner == Some(node.2.id) && **there != here)
                         .map(|there| (here, *there)),
                     OpenDirection::From(_) => owner
+                        .and_then(|owner| shards.get(&owner).copied())
                         .filter(|owner| *owner != here)
                         .map(|owner| (owner, here)),
                 };
@@ -152,40 +265,47 @@ impl HalfMoved {
         half
     }
 
-    /// What has to arrive somewhere first, and all other moves. A slot that was going where it
-    /// belongs is simply moved there.
+    /// What has to arrive somewhere first, and all other moves.
     fn split(
         self,
         layout: &Layout,
         view: &View,
         primaries: &BTreeMap<ShardIndex, Member>,
-    ) -> (Vec<SlotMove>, Vec<SlotMove>) {
+    ) -> Split {
         let mut by_pair = wanted(layout, view);
         let mut onward = Vec::new();
+        let mut is_detour = false;
         for ((from, to), slots) in self.onward {
-            let belongs = layout
-                .owners
-                .get(&to)
-                .map_or_else(SlotSet::empty, |owned| owned.intersection(&slots));
-            let elsewhere = slots.difference(&belongs);
-            for ((source, target), moved) in &mut by_pair {
+            let intended = layout.owners.get(&to);
+            is_detour |= intended.is_none_or(|owned| !slots.difference(owned).is_empty());
+            for moved in by_pair.values_mut() {
                 // From the far end it goes on with the next plan, which knows what came of this
                 // one.
-                if (*source, *target) != (from, to) {
-                    *moved = moved.difference(&slots);
-                }
+                *moved = moved.difference(&slots);
             }
-            if !elsewhere.is_empty() {
-                onward.extend(slot_move(primaries, from, to, elsewhere));
-            }
+            onward.extend(slot_move(primaries, from, to, slots));
         }
         let moves = by_pair
             .into_iter()
             .filter(|(_, slots)| !slots.is_empty())
             .filter_map(|((from, to), slots)| slot_move(primaries, from, to, slots))
             .collect();
-        (onward, moves)
+        Split {
+            onward,
+            moves,
+            is_detour,
+        }
     }
+}
+
+/// The moves of a plan.
+struct Split {
+    /// What was on its way goes on to where it was going.
+    onward: Vec<SlotMove>,
+    /// Everything else goes where it belongs.
+    moves: Vec<SlotMove>,
+    /// Whether something that was on its way does not belong where it was going.
+    is_detour: bool,
 }
 
 fn slot_move(
@@ -222,10 +342,11 @@ fn wanted(layout: &Layout, view: &View) -> BTreeMap<(ShardIndex, ShardIndex), Sl
 ///
 /// It is not put back. Those that leave are stopped; one that stays without a slot must go on being
 /// a primary, and where its replicas belong is decided here and not by the servers.
-fn drained(layout: &Layout, moves: &[SlotMove], view: &View) -> Vec<Member> {
+fn drained(layout: &Layout, moves: &[&SlotMove], view: &View) -> Vec<Member> {
     let sources: BTreeSet<NodeId> = moves.iter().map(|each| each.source.id).collect();
     let gives_all = |shard: ShardIndex| {
-        let keeps_none = layout.owners.get(&shard).is_none_or(SlotSet::is_empty);
+        let intended = layout.owners.get(&shard);
+        let keeps_none = intended.is_none_or(SlotSet::is_empty) && !layout.owners.is_empty();
         let nodes = layout.shard(shard);
         keeps_none && nodes.iter().any(|node| sources.contains(&node.2.id))
     };
@@ -237,7 +358,7 @@ fn drained(layout: &Layout, moves: &[SlotMove], view: &View) -> Vec<Member> {
 }
 
 /// A primary that never owned a slot has no functions yet; a client would find them missing.
-fn functions(layout: &Layout, view: &View, moves: &[SlotMove]) -> Option<Phase> {
+fn functions(layout: &Layout, view: &View, moves: &[&SlotMove]) -> Option<Phase> {
     let owners = owners(layout, view);
     let targets: BTreeSet<Member> = moves
         .iter()

@@ -12,6 +12,7 @@ mod allocate;
 mod check;
 mod converge;
 mod create;
+mod cut_off;
 mod failover;
 mod fence;
 mod fix;

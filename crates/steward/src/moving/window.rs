@@ -99,7 +99,12 @@ async fn await_known(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
             open.insert(slot.slot);
         }
         let deaf: Vec<Slot> = open.intersection(&unknown).iter().collect();
-        order(work, pair, End::Target, &deaf, NodeCommand::SetStable).await?;
+        // Told so, it goes on importing: what it has of a slot stays in reach.
+        let owner = pair.source.id;
+        order(work, pair, End::Target, &deaf, |slot| {
+            NodeCommand::SetOwner { slot, owner }
+        })
+        .await?;
         ground.clock.sleep(TRY_AGAIN).await;
     }
 }
@@ -148,7 +153,8 @@ async fn move_window(
     empty(work, pair, slots, keys).await?;
     // The keys may have come in a run before this one: the fence is for them too.
     fence::copied(work, pair).await?;
-    epochs::await_word(work, pair).await?;
+    let ends = epochs::await_word(work, pair).await?;
+    epochs::must_be_open(&ends, pair, slots)?;
     let owner = target;
     for end in [End::Target, End::Source] {
         order(work, pair, end, slots, |slot| NodeCommand::SetOwner {

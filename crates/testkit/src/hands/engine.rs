@@ -290,7 +290,7 @@ impl Engine for SimEngine {
     fn exec<'a>(&'a self, instance: &'a InstanceName, request: &'a ExecRequest) -> Answer<'a, i32> {
         Box::pin(async move {
             let name = (instance.clone(), request.workload.clone());
-            let is_known = self.world.look(|realm| realm.units.contains_key(&name));
+            let is_known = self.world.look(|realm| realm.units.get(&name).is_some());
             // Every command ends well where its workload is known.
             is_known
                 .then_some(0)

@@ -120,6 +120,7 @@ impl Realm {
             return self.drop_job(id, AtomicState::Failed, why);
         }
         match job.stage {
+            Stage::Snapshot if self.is_queued(&job) => self.plan(SNAPSHOT, Event::Job(id)),
             Stage::Snapshot => {
                 self.set_stage(id, Stage::Stream);
                 self.send_snapshot(&job);
@@ -144,6 +145,12 @@ impl Realm {
             }
             Stage::TakenOver { .. } => {}
         }
+    }
+
+    /// Whether an earlier job of the same source is under way: a server exports one at a time.
+    fn is_queued(&self, job: &Job) -> bool {
+        let earlier = |it: &Job| it.id < job.id && it.source.1 == job.source.1;
+        self.jobs.iter().any(|it| it.is_running() && earlier(it))
     }
 
     /// The source holds writes back until it has heard who owns the slots now.

@@ -158,7 +158,7 @@ impl Realm {
 
     /// The acquaintance of a process with a newcomer was one-sided.
     pub(super) fn newcomer_was_forgotten(&mut self, process: Process) {
-        let Some((_, workload)) = self.by_address.get(&process.address) else {
+        let Some((_, workload)) = self.units.name_at(process.address) else {
             return;
         };
         let planned = self.mishaps.fates().iter().position(|(mishap, fate)| {

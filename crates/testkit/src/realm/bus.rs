@@ -112,7 +112,7 @@ impl Realm {
 
     /// A node that was planned to does forget who has just introduced itself.
     fn maybe_forget(&mut self, process: Process) {
-        let Some((_, workload)) = self.by_address.get(&process.address) else {
+        let Some((_, workload)) = self.units.name_at(process.address) else {
             return;
         };
         let planned = self.forgetful.iter().position(|it| it == workload);

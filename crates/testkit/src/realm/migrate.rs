@@ -118,6 +118,12 @@ impl Realm {
             return;
         };
         if server.is_paused(self.now) {
+            let is_cut = self.cut_between(source.address, target.address).is_some();
+            if !is_cut && !self.waits_for(source, transfer.number) {
+                // Who has given up has closed its connection: what waits there is never done, and
+                // does not overtake what is sent over the next one.
+                return;
+            }
             // It is a write, and waits as every other one does.
             return self.plan(PAUSED, Event::Restores(transfer));
         }

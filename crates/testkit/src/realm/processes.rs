@@ -27,7 +27,6 @@ impl Realm {
             ImageView::Program | ImageView::Missing { .. } => None,
         };
         let name = (instance.clone(), workload.name.clone());
-        self.by_address.insert(workload.address, name.clone());
         match self.units.get_mut(&name) {
             Some(unit) => unit.define(workload, version),
             None => {
@@ -39,9 +38,7 @@ impl Realm {
 
     /// Nothing is left of a workload.
     pub(crate) fn forget(&mut self, name: &UnitName) {
-        if let Some(unit) = self.units.remove(name) {
-            self.by_address.remove(&unit.address());
-        }
+        self.units.remove(name);
     }
 
     /// Starts the process of a workload.
@@ -64,7 +61,7 @@ impl Realm {
     }
 
     pub(super) fn listens(&mut self, process: Process) {
-        let service = self.by_address.get(&process.address);
+        let service = self.units.name_at(process.address);
         let service = service.map(|(_, name)| name.service().to_string());
         let code = service.and_then(|it| self.site.exit_codes.get(&it).copied());
         let loading = self.dice.millis(1, 10);
@@ -188,7 +185,7 @@ impl Realm {
         let is_to_run = matches!(next, Life::Pausing { .. });
         unit.end(next, false);
         self.part(process);
-        if is_to_run && let Some(name) = self.by_address.get(&process.address).cloned() {
+        if is_to_run && let Some(name) = self.units.name_at(process.address).cloned() {
             self.bring_back(&name, ending);
         }
     }
@@ -240,7 +237,7 @@ impl Realm {
     }
 
     pub(super) fn restarts(&mut self, process: Process) {
-        let Some(name) = self.by_address.get(&process.address).cloned() else {
+        let Some(name) = self.units.name_at(process.address).cloned() else {
             return;
         };
         let Some(unit) = self.unit_of(process) else {
@@ -256,7 +253,7 @@ impl Realm {
     /// once.
     pub(crate) fn questions(&mut self) -> Vec<(UnitName, Ending)> {
         let mut questions = Vec::new();
-        for (name, unit) in &mut self.units {
+        for (name, unit) in self.units.iter_mut() {
             if let Life::Asking { last, is_asked } = &mut unit.life
                 && !std::mem::replace(is_asked, true)
             {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::ids::{Epoch, NodeId};
+use model::image::Software;
 use model::slots::{Slot, SlotSet};
 use model::view::{OpenDirection, PeerRole};
 
@@ -15,11 +16,16 @@ use crate::slot_table::SharedSlots;
 impl Server {
     /// Takes note of what a primary claims.
     pub(super) fn heed_claim(&mut self, claimant: NodeId, epoch: Epoch, claimed: &SharedSlots) {
-        if claimant == self.id || self.table.of(claimant) == *claimed {
+        if claimant == self.id || self.table.owns_just(claimant, claimed) {
             return;
         }
         let own_primary = self.primary().unwrap_or(self.id);
         let mut won = claimed.set().difference(self.table.assigned());
+        if self.notes_what_is_given_up() {
+            self.table.note_claim(claimant, claimed.set());
+            let free = self.table.unclaimed().intersection(claimed.set());
+            won = won.union(&free.difference(self.table.of(claimant).set()));
+        }
         for (owner, slots) in self.table.owners() {
             if owner != claimant && self.epoch_of(owner) < Some(epoch) {
                 won = won.union(&claimed.set().intersection(slots.set()));
@@ -29,19 +35,41 @@ impl Server {
         for slot in self.importing() {
             won.remove(slot);
         }
-        if won.is_empty() {
-            return;
-        }
         let taken = self.table.of(own_primary).set().intersection(&won);
-        self.table.assign(claimant, &won);
-        if taken.is_empty() {
-            return;
+        if !won.is_empty() {
+            self.table.assign(claimant, &won);
         }
-        let was_all = !self.table.owns_any(own_primary);
+        let was_all = !taken.is_empty() && !self.table.owns_any(own_primary);
         if was_all && (self.settings.allows_replica_migration || taken == *claimed.set()) {
             self.follow(claimant);
-        } else if self.is_primary() {
+        } else if let Some(above) = self.grandmaster() {
+            self.follow(above);
+        } else if self.is_primary() && !taken.is_empty() {
             self.drop_keys(&taken);
+        }
+    }
+
+    /// Whom the node that it copies copies in turn. A replica of a replica follows that one, since
+    /// 7.0: nothing else would tell it that its primary has become one.
+    fn grandmaster(&self) -> Option<NodeId> {
+        let above = self.peers.get(&self.primary()?)?;
+        match above.role {
+            PeerRole::Replica(Some(id)) if id != self.id && self.is_at_least((7, 0, 0)) => Some(id),
+            PeerRole::Replica(_) | PeerRole::Primary => None,
+        }
+    }
+
+    /// Whether it notes that an owner claims a slot no more, and gives it to the next that does.
+    fn notes_what_is_given_up(&self) -> bool {
+        self.is_at_least((7, 0, 13))
+    }
+
+    /// Whether it is as Redis has been since then; each Valkey is.
+    fn is_at_least(&self, version: (u32, u32, u32)) -> bool {
+        let own = (self.version.major, self.version.minor, self.version.patch);
+        match self.version.software {
+            Software::Redis => own >= version,
+            Software::Valkey | Software::Shardyard | Software::Other => true,
         }
     }
 

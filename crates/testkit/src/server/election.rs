@@ -181,9 +181,9 @@ impl Server {
         if !(failed || forced) || voted.is_some_and(|at| now.saturating_sub(*at) < pause) {
             return;
         }
+        let disputed = header.slots.set().difference(self.table.unclaimed());
         let has_later_claim = self.table.owners().any(|(owner, slots)| {
-            self.epoch_of(owner) > Some(header.epoch)
-                && !slots.set().intersection(header.slots.set()).is_empty()
+            self.epoch_of(owner) > Some(header.epoch) && !slots.set().is_disjoint(&disputed)
         });
         if has_later_claim {
             return;

@@ -9,6 +9,7 @@ use model::view::{PeerHealth, PeerRole};
 use super::{Handshake, Peer, Server};
 use crate::dice::Dice;
 use crate::letter::{Effect, Header, Letter, Message, Rumour};
+use crate::slot_table::SharedSlots;
 
 impl Server {
     /// Reads a letter. `back_over` is the link of its own over which an answer came.
@@ -183,7 +184,7 @@ impl Server {
             PeerRole::Primary | PeerRole::Replica(None) => sender,
             PeerRole::Replica(Some(primary)) => primary,
         };
-        if self.table.of(claimant) != header.slots {
+        if !self.table.owns_just(claimant, &header.slots) {
             if header.role == PeerRole::Primary {
                 self.heed_claim(sender, header.epoch, &header.slots);
             }
@@ -195,14 +196,16 @@ impl Server {
 
     /// Tells a node that claims slots which another has by a later epoch.
     fn correct(&mut self, header: &Header, claimant: NodeId, dice: &mut Dice) {
+        let disputed = header.slots.set().difference(self.table.unclaimed());
         let outdated = self.table.owners().find(|(owner, slots)| {
             *owner != claimant
                 && self.epoch_of(*owner) > Some(header.epoch)
-                && !slots.set().intersection(header.slots.set()).is_empty()
+                && !slots.set().is_disjoint(&disputed)
         });
         if let Some((node, slots)) = outdated {
             let epoch = self.epoch_of(node).unwrap_or(header.epoch);
-            let slots = slots.clone();
+            let claimed = slots.set().difference(self.table.unclaimed());
+            let slots = SharedSlots::new(claimed);
             let update = Message::Update { node, epoch, slots };
             self.tell(header.sender, update, dice);
         }

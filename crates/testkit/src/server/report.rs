@@ -93,6 +93,16 @@ impl Server {
         self.peers.iter().map(|(id, peer)| (*id, peer.is_linked()))
     }
 
+    /// Whose claims it knows, and by which epochs.
+    pub(crate) fn told_of_claims(&self) -> String {
+        let claims = self.table.owners().map(|(owner, slots)| {
+            let epoch = self.epoch_of(owner).map_or(0, |it| it.0);
+            format!("{} by {epoch}: {}", owner.short(), slots.set())
+        });
+        let claims: Vec<String> = claims.collect();
+        format!("at epoch {}: {}", self.current_epoch.0, claims.join("; "))
+    }
+
     /// Where they answer.
     pub(crate) fn known_addresses(&self) -> Vec<NodeAddress> {
         self.peers.values().map(|peer| peer.address).collect()

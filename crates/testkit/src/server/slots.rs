@@ -141,9 +141,11 @@ impl Server {
             return;
         }
         let populated: Vec<Slot> = self.keys.keys().map(|key| super::slot_of(*key)).collect();
+        let imports = |open: Option<&OpenDirection>| matches!(open, Some(OpenDirection::From(_)));
         for slot in populated {
             match self.table.owner(slot) {
-                Some(owner) if owner == self.id || self.open.contains_key(&slot) => {}
+                Some(owner) if owner == self.id => {}
+                Some(_) | None if imports(self.open.get(&slot)) => {}
                 Some(owner) => {
                     self.open.insert(slot, OpenDirection::From(owner));
                 }
