@@ -11,6 +11,7 @@
 
 mod docker;
 mod ledger;
+mod plain;
 mod process;
 mod shardyard;
 

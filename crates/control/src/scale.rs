@@ -233,6 +233,7 @@ async fn seated(
     let wish = AddressRequest {
         instance: instance.name.clone(),
         ports: newcomers.clone(),
+        without_bus: spec.without_bus(),
         taken: taken_addresses(control)?,
         expose: instance.expose,
     };

@@ -283,6 +283,7 @@ async fn seat(
     let wish = AddressRequest {
         instance: request.name.clone(),
         ports: wanted.clone(),
+        without_bus: spec.without_bus(),
         taken: taken_addresses(control)?,
         expose,
     };

@@ -14,7 +14,6 @@ use model::address::NodeAddress;
 use model::fault::Code;
 use model::finding::{Finding, Severity};
 use model::ids::WorkloadName;
-use model::image::Software;
 use model::instance::Instance;
 use model::spec::{Service, ServiceKind};
 use model::step::{Condition, EngineStep, Phase, Plan, Promotion, Step, Wait};
@@ -108,18 +107,19 @@ const fn level_of(service: &Service) -> u32 {
     service.deployment.start_level
 }
 
-/// The addresses of the workloads that are Redis or Valkey servers.
+/// The addresses of the workloads that hold keys.
 #[must_use]
 pub fn server_addresses(instance: &Instance) -> Vec<NodeAddress> {
-    let is_server = |service: &Service| {
-        service.kind == ServiceKind::Server
-            && matches!(service.image.software(), Software::Redis | Software::Valkey)
-    };
     instance
         .layout
         .seats
         .iter()
-        .filter(|(name, _)| instance.spec.service(name.service()).is_some_and(is_server))
+        .filter(|(name, _)| {
+            instance
+                .spec
+                .service(name.service())
+                .is_some_and(Service::holds_keys)
+        })
         .map(|(_, seat)| seat.address)
         .collect()
 }
