@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Shardyard, kill, servers, wait_until};
+use tests::{Shardyard, jobs_have_their_turns, kill, servers, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SMALL: [&str; 2] = ["--memory", "48MiB"];
@@ -135,7 +135,7 @@ fn watched(image: &str) -> (Shardyard, Vec<String>, Vec<String>) {
     let image = format!("IMAGE={image}");
     let product = delivered(
         "redis-sentinel",
-        &["--set", &image, "--set", "DOWN_AFTER=1000"],
+        &["--set", &image, "--set", "DOWN_AFTER=3000"],
     );
     let servers = addresses(&product, "redis", 3);
     let sentinels = addresses(&product, "sentinel", 3);
@@ -222,11 +222,11 @@ fn a_primary_that_lost_its_volume_comes_back_as_nobody_and_its_replicas_keep_eve
     let sets: String = (0..100).map(|n| format!("set key:{n} {n}\n")).collect();
     assert_eq!(product.say(&servers[0], &sets), vec!["OK"; 100]);
     assert_eq!(product.say(&servers[0], "wait 2 10000\n"), ["2"]);
-    kill(product.supervisor().unwrap(), Signal::KILL);
-    kill(product.pid("redis-1"), Signal::KILL);
+    product.ok(&["down", product.name(), "--yes"]);
     std::fs::remove_dir_all(product.data("redis-1")).unwrap();
-    // It is back sooner than the sentinels notice that it was away.
-    product.up(&[]);
+    // The sentinels know redis-1 as the primary still, and so do its replicas.
+    let status = product.up(&[]);
+    assert_eq!(status["state"], "ready", "{status:#}");
     wait_until("one that has the data is the primary", LIMIT, || {
         let told = product.told_primary(&sentinels);
         told.is_some_and(|it| it != servers[0] && product.role(&it) == "master")
@@ -239,4 +239,28 @@ fn a_primary_that_lost_its_volume_comes_back_as_nobody_and_its_replicas_keep_eve
     for server in &servers {
         assert_eq!(product.say(server, "dbsize\n"), ["100"]);
     }
+}
+
+#[test]
+fn a_new_replica_follows_whoever_is_the_primary_by_now() {
+    let (product, servers, sentinels) = watched("redis:7");
+    kill(product.supervisor().unwrap(), Signal::KILL);
+    kill(product.pid("redis-1"), Signal::KILL);
+    wait_until("another one is the primary", LIMIT, || {
+        let told = product.told_primary(&sentinels);
+        told.is_some_and(|it| it != servers[0] && product.role(&it) == "master")
+    });
+    product.up(&[]);
+    let primary = product.told_primary(&sentinels).unwrap();
+    product.ok(&["scale", product.name(), "--set", "REPLICAS_NUM=3", "--yes"]);
+    let fourth = product.address("redis-4");
+    assert_eq!(
+        product.role(&fourth),
+        format!("slave of {primary}, connected")
+    );
+}
+
+#[test]
+fn the_jobs_of_hooks_have_their_turns_in_a_change_of_size() {
+    jobs_have_their_turns(&Shardyard::new());
 }

@@ -18,9 +18,14 @@ impl Shardyard {
             .join("instances")
             .join(self.name())
             .join("secrets/PASSWORD");
-        let mut child = Command::new("redis-cli")
+        let mut command = Command::new("redis-cli");
+        command
             .args(["-h", host, "-p", port])
-            .env("REDISCLI_AUTH", fs::read_to_string(secret).unwrap())
+            .env_remove("REDISCLI_AUTH");
+        if let Ok(password) = fs::read_to_string(secret) {
+            command.env("REDISCLI_AUTH", password);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

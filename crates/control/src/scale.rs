@@ -26,7 +26,7 @@ use crate::converge::{Run, plan_for, policy, settle};
 use crate::lock;
 use crate::proof::{Probe, Proof};
 use crate::status::{Status, status};
-use crate::up::{fresh_ids, must_not_expose, taken_addresses};
+use crate::up::{fresh_ids, fresh_number, must_not_expose, taken_addresses};
 
 /// How fast slots are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -247,7 +247,8 @@ async fn seated(
         addresses: &addresses,
         ids: &ids,
     };
-    scale::rescale(instance, spec, view, site).map_err(refused)
+    let next = scale::rescale(instance, spec, view, site).map_err(refused)?;
+    Ok(scale::with_turns(instance, next, fresh_number()?))
 }
 
 /// All refusals as one fault: the first leads, the others follow.

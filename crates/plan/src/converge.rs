@@ -22,7 +22,7 @@ use model::workload::Workload;
 
 pub(crate) use self::cluster::strangers;
 use crate::policy::Policy;
-use crate::{ready, workloads};
+use crate::{ready, turn, workloads};
 
 /// What an instance should be.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +54,19 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         add_level(&mut plan, goal, view, policy, (level, &fence));
     }
     plan.phases.extend(fence.phases(goal, policy));
-    let cluster = cluster::plan(goal, view, policy, &fence);
+    let mut cluster = cluster::plan(goal, view, policy, &fence);
+    if let Some(hook) = turn::before_scale_in(goal, view) {
+        cluster.findings = turn::postponed(cluster.findings, &hook);
+        plan.phases.push(hook);
+    }
     plan.phases.extend(cluster.phases);
     plan.findings.extend(cluster.findings);
+    // A cluster that we do not form may become whole by its job alone.
+    let is_ours = goal.instance.layout.nodes().next().is_some();
+    let joining = turn::after_scale_out(goal, view);
+    if !is_ours {
+        plan.phases.extend(joining.clone());
+    }
 
     let servers = staying_servers(goal.instance);
     let not_ready = !ready::obstacles(&asked(goal.instance, view), &view.nodes).is_empty();
@@ -72,6 +82,7 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
             plan.phases.push(until_ready(servers, policy));
         }
         plan.phases.extend(after_create(goal, view));
+        plan.phases.extend(joining.filter(|_| is_ours));
     }
     plan
 }

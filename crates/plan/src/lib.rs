@@ -18,4 +18,5 @@ pub mod ready;
 pub mod scale;
 mod shards;
 pub mod stop;
+mod turn;
 pub mod workloads;

@@ -349,6 +349,10 @@ fn of_group(instance: &Instance, view: &View, service: &Service, shape: &Shape) 
             Some(_) | None if report.keys > 0 => format!("it holds {} keys", report.keys),
             Some(_) | None => return None,
         };
+        // It is emptied by the job first, and leaves only then.
+        if instance.spec.hooks.before_scale_in.is_some() {
+            return None;
+        }
         Some(Refusal::HoldsData {
             workload: name.clone(),
             what,
