@@ -260,6 +260,7 @@ pub(crate) fn design(seed: u64, size: Size) -> Instance {
         spec,
         layout: layout.unwrap(),
         delivered: false,
+        change: None,
     }
 }
 

@@ -12,11 +12,14 @@
 mod bare;
 mod docker;
 mod ledger;
+mod plain;
 mod process;
 mod shardyard;
+mod turns;
 
 pub use bare::BareServers;
 pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};
 pub use shardyard::{Ran, Shardyard, servers};
+pub use turns::jobs_have_their_turns;

@@ -61,7 +61,11 @@ pub(crate) fn workloads(
             rendered.entry(name.clone()).or_default().push(PlacedFile {
                 target: file.target.clone(),
                 text: Secret::new(text),
-                existing: Existing::Replace,
+                existing: if file.keep {
+                    Existing::Keep
+                } else {
+                    Existing::Replace
+                },
             });
         }
     }

@@ -24,7 +24,7 @@ use crate::converge::{Run, plan_for, policy, settle};
 use crate::proof::{Probe, Proof};
 use crate::status::{Status, status};
 use crate::tend::moving;
-use crate::up::{fresh_ids, must_not_expose, taken_addresses};
+use crate::up::{fresh_ids, fresh_number, must_not_expose, taken_addresses};
 use crate::{census, lock};
 
 /// How fast slots are moved.
@@ -232,6 +232,7 @@ async fn seated(
     let wish = AddressRequest {
         instance: instance.name.clone(),
         ports: newcomers.clone(),
+        without_bus: spec.without_bus(),
         taken: taken_addresses(control)?,
         expose: instance.expose,
     };
@@ -245,7 +246,8 @@ async fn seated(
         addresses: &addresses,
         ids: &ids,
     };
-    scale::rescale(instance, spec, view, site).map_err(refused)
+    let next = scale::rescale(instance, spec, view, site).map_err(refused)?;
+    Ok(scale::with_turns(instance, next, fresh_number()?))
 }
 
 /// All refusals as one fault: the first leads, the others follow.

@@ -97,6 +97,8 @@ pub struct NodeStatus {
 pub struct WorkloadStatus {
     /// Its name.
     pub name: WorkloadName,
+    /// Where it answers; `None` where it listens nowhere.
+    pub address: Option<NodeAddress>,
     /// What it does, in a word or two.
     pub phase: String,
     /// How often it was started again.
@@ -133,7 +135,7 @@ pub(crate) fn status(control: &Control, instance: &Instance, view: &View) -> Sta
         tried: Vec::new(),
         shards,
         others,
-        workloads: workloads(view),
+        workloads: workloads(instance, view),
         findings: findings(instance, view, &servers, state),
         operator,
     }
@@ -190,11 +192,17 @@ fn findings(
     findings
 }
 
-fn workloads(view: &View) -> Vec<WorkloadStatus> {
+fn workloads(instance: &Instance, view: &View) -> Vec<WorkloadStatus> {
     let mut workloads = Vec::new();
     for (name, workload) in &view.engine.workloads {
         workloads.push(WorkloadStatus {
             name: name.clone(),
+            address: instance
+                .layout
+                .seats
+                .get(name)
+                .map(|seat| seat.address)
+                .filter(|address| address.port != 0),
             phase: match &workload.phase {
                 WorkloadPhase::Stopped => "stopped".to_owned(),
                 WorkloadPhase::Running { healthy: true } => "running".to_owned(),

@@ -247,6 +247,7 @@ async fn design(control: &Control, request: &Request) -> Result<(Instance, Vec<F
         spec,
         layout,
         delivered: false,
+        change: None,
     };
     // What cannot be rendered, or not be run there, is found before anything is stored.
     let workloads = crate::converge::workloads(&instance, &View::default())?;
@@ -309,6 +310,7 @@ async fn seat(
     let wish = AddressRequest {
         instance: request.name.clone(),
         ports: wanted.clone(),
+        without_bus: spec.without_bus(),
         taken: taken_addresses(control)?,
         expose,
     };
@@ -369,6 +371,13 @@ pub(crate) fn fresh_ids(count: usize) -> Result<Vec<NodeId>, Fault> {
             Ok(NodeId::from_bytes(bytes))
         })
         .collect()
+}
+
+/// A number that nothing else has.
+pub(crate) fn fresh_number() -> Result<u64, Fault> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| no_randomness(&error))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 fn no_randomness(error: &getrandom::Error) -> Fault {

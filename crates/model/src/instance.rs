@@ -81,6 +81,18 @@ pub struct Instance {
     pub layout: Layout,
     /// Whether it was ready once. From then on a node without data is a loss, not a beginning.
     pub delivered: bool,
+    /// The change of its size that a job of a hook has part in, while it is under way.
+    pub change: Option<Change>,
+}
+
+/// A change of an instance's size in which the job of a hook has its turn. Who leaves is marked in
+/// the layout.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// What tells it from every other one, so that its jobs run anew and, once done, not again.
+    pub number: u64,
+    /// The workloads that have joined.
+    pub joined: BTreeSet<WorkloadName>,
 }
 
 /// Where the workloads of an instance sit. It is decided once, before anything is made, so that

@@ -13,7 +13,7 @@ use crate::address::NodeAddress;
 use crate::command::{CommandError, NodeAnswer, NodeCommand};
 use crate::fault::{Class, Fault};
 use crate::finding::Finding;
-use crate::ids::{InstanceName, WorkloadName};
+use crate::ids::{InstanceName, ServiceName, WorkloadName};
 use crate::image::ImageRef;
 use crate::instance::{EngineKind, Expose};
 use crate::slots::SlotSet;
@@ -137,6 +137,8 @@ pub struct AddressRequest {
     pub instance: InstanceName,
     /// The port of each workload; its address must have this port.
     pub ports: Vec<(WorkloadName, u16)>,
+    /// The services whose workloads have no cluster bus, and so need no port for it.
+    pub without_bus: BTreeSet<ServiceName>,
     /// Addresses that other instances hold.
     pub taken: BTreeSet<IpAddr>,
     /// What kind of addresses.

@@ -2,12 +2,12 @@
 //!
 //! A `Spec` has no addresses. Where its workloads sit is decided once, as the instance's layout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use crate::ids::{ServiceName, TemplateName};
-use crate::image::ImageRef;
+use crate::image::{ImageRef, Software};
 use crate::secret::Secret;
 use crate::size::ByteSize;
 
@@ -56,6 +56,13 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The services whose workloads have no cluster bus: all but servers that hold keys.
+    #[must_use]
+    pub fn without_bus(&self) -> BTreeSet<ServiceName> {
+        let services = self.services.iter().filter(|it| !it.holds_keys());
+        services.map(|it| it.name.clone()).collect()
+    }
+
     /// The service of this name.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<&Service> {
@@ -124,6 +131,17 @@ pub struct Service {
     pub cluster: Option<ClusterPart>,
 }
 
+impl Service {
+    /// Whether its workloads are servers of Redis or Valkey that hold keys. A sentinel is made from
+    /// the same image, answers the same protocol, and holds none.
+    #[must_use]
+    pub fn holds_keys(&self) -> bool {
+        self.kind == ServiceKind::Server
+            && matches!(self.image.software(), Software::Redis | Software::Valkey)
+            && !self.container.runs_sentinel()
+    }
+}
+
 /// Whether a workload stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServiceKind {
@@ -168,6 +186,17 @@ pub struct Container {
     pub read_only_root: bool,
 }
 
+impl Container {
+    /// Whether its command starts a sentinel: the same program as a server, in another mode.
+    #[must_use]
+    pub fn runs_sentinel(&self) -> bool {
+        self.command.iter().any(|word| {
+            let name = word.rsplit('/').next().unwrap_or(word);
+            ["--sentinel", "redis-sentinel", "valkey-sentinel"].contains(&name)
+        })
+    }
+}
+
 /// Storage of one workload that outlives it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Volume {
@@ -189,6 +218,9 @@ pub struct FileTemplate {
     pub text: String,
     /// Where the workload sees it: an absolute path.
     pub target: String,
+    /// Whether it is the workload's own from its first start on: a server that notes its role in
+    /// its config file must find there what it wrote, and not what was true when it was made.
+    pub keep: bool,
 }
 
 /// How to tell that a workload is up.

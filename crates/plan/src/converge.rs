@@ -14,7 +14,6 @@ use model::address::NodeAddress;
 use model::fault::Code;
 use model::finding::{Finding, Severity};
 use model::ids::WorkloadName;
-use model::image::Software;
 use model::instance::Instance;
 use model::spec::{Service, ServiceKind};
 use model::step::{Condition, EngineStep, Phase, Plan, Promotion, Step, Wait};
@@ -23,7 +22,7 @@ use model::workload::Workload;
 
 pub(crate) use self::cluster::strangers;
 use crate::policy::Policy;
-use crate::{ready, workloads};
+use crate::{ready, turn, workloads};
 
 /// What an instance should be.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +54,19 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         add_level(&mut plan, goal, view, policy, (level, &fence));
     }
     plan.phases.extend(fence.phases(goal, policy));
-    let cluster = cluster::plan(goal, view, policy, &fence);
+    let mut cluster = cluster::plan(goal, view, policy, &fence);
+    if let Some(hook) = turn::before_scale_in(goal, view) {
+        cluster.findings = turn::postponed(cluster.findings, &hook);
+        plan.phases.push(hook);
+    }
     plan.phases.extend(cluster.phases);
     plan.findings.extend(cluster.findings);
+    // A cluster that we do not form may become whole by its job alone.
+    let is_ours = goal.instance.layout.nodes().next().is_some();
+    let joining = turn::after_scale_out(goal, view);
+    if !is_ours {
+        plan.phases.extend(joining.clone());
+    }
 
     let servers = staying_servers(goal.instance);
     let not_ready = !ready::obstacles(&asked(goal.instance, view), &view.nodes).is_empty();
@@ -74,6 +83,7 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
             plan.phases.push(until_ready(present, policy));
         }
         plan.phases.extend(after_create(goal, view));
+        plan.phases.extend(joining.filter(|_| is_ours));
     }
     plan
 }
@@ -109,18 +119,19 @@ const fn level_of(service: &Service) -> u32 {
     service.deployment.start_level
 }
 
-/// The addresses of the workloads that are Redis or Valkey servers.
+/// The addresses of the workloads that hold keys.
 #[must_use]
 pub fn server_addresses(instance: &Instance) -> Vec<NodeAddress> {
-    let is_server = |service: &Service| {
-        service.kind == ServiceKind::Server
-            && matches!(service.image.software(), Software::Redis | Software::Valkey)
-    };
     instance
         .layout
         .seats
         .iter()
-        .filter(|(name, _)| instance.spec.service(name.service()).is_some_and(is_server))
+        .filter(|(name, _)| {
+            instance
+                .spec
+                .service(name.service())
+                .is_some_and(Service::holds_keys)
+        })
         .map(|(_, seat)| seat.address)
         .collect()
 }

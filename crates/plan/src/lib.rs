@@ -18,4 +18,5 @@ pub mod scale;
 mod shards;
 pub mod stop;
 pub mod tend;
+mod turn;
 pub mod workloads;

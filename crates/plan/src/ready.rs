@@ -90,7 +90,7 @@ pub enum Obstacle {
     /// A replica's link is not up.
     NoLink {
         /// The replica.
-        replica: Member,
+        replica: NodeAddress,
         /// Its link.
         link: ReplicationLink,
     },
@@ -143,7 +143,7 @@ impl fmt::Display for Obstacle {
                     ReplicationLink::Copying => "copying for the first time",
                     ReplicationLink::Down { .. } => "down",
                 };
-                write!(out, "{}: its replication link is {state}", replica.address)
+                write!(out, "{replica}: its replication link is {state}")
             }
             Self::Behind { replica, by } => {
                 write!(out, "{} is {by} behind its primary", replica.address)
@@ -153,7 +153,7 @@ impl fmt::Display for Obstacle {
 }
 
 /// What keeps the cluster of these servers from being ready; nothing where it is. Servers that
-/// run without a cluster only have to answer.
+/// run without a cluster have to answer, and to be linked where they copy another.
 #[must_use]
 pub fn obstacles(nodes: &[NodeAddress], view: &ClusterView) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
@@ -169,6 +169,13 @@ pub fn obstacles(nodes: &[NodeAddress], view: &ClusterView) -> Vec<Obstacle> {
                         },
                         report,
                         cluster,
+                    });
+                } else if let Replication::Replica { link, .. } = report.replication
+                    && link != ReplicationLink::Up
+                {
+                    obstacles.push(Obstacle::NoLink {
+                        replica: *address,
+                        link,
                     });
                 }
             }
@@ -293,7 +300,7 @@ fn service(witnesses: &[Witness<'_>]) -> Vec<Obstacle> {
         };
         if link != ReplicationLink::Up {
             obstacles.push(Obstacle::NoLink {
-                replica: node,
+                replica: node.address,
                 link,
             });
             continue;

@@ -23,6 +23,7 @@ pub use self::cancel::cancelled;
 pub use self::refusal::Refusal;
 pub use self::weights::{Balance, isolate, rebalance};
 pub use crate::shards::is_under_way;
+pub use crate::turn::with_turns;
 
 use self::shape::{Joiner, Shape};
 use crate::layout::{host, turn_of};
@@ -267,6 +268,10 @@ pub fn settled(instance: &Instance, view: &View) -> Option<Instance> {
     let is_reached = |(shard, slots): (&ShardIndex, &SlotSet)| owned.get(shard) == Some(slots);
     if layout.owners.iter().all(is_reached) {
         settled.layout.owners.clear();
+    }
+    // Whoever asks has found nothing left to do, the jobs of hooks included.
+    if settled.layout.seats.values().all(|seat| !seat.leaves) {
+        settled.change = None;
     }
     (settled != *instance).then_some(settled)
 }

@@ -149,5 +149,7 @@ pub(crate) fn copies(view: &View, node: &Node<'_>, primary: NodeId) -> bool {
 #[must_use]
 pub fn is_under_way(instance: &Instance) -> bool {
     let layout = &instance.layout;
-    !layout.owners.is_empty() || layout.seats.values().any(|seat| seat.leaves)
+    !layout.owners.is_empty()
+        || layout.seats.values().any(|seat| seat.leaves)
+        || instance.change.is_some()
 }

@@ -10,7 +10,7 @@ use model::secret::Secret;
 use model::view::{EngineView, ImageView, View};
 use model::workload::{Existing, PlacedFile, Workload};
 
-use crate::create;
+use crate::{create, turn};
 
 /// The workloads of an instance, by name. `rendered` has the config files of each.
 #[must_use]
@@ -41,6 +41,10 @@ pub fn workloads(
                 existing: Existing::Keep,
             }));
         }
+        let mut container = service.container.clone();
+        container
+            .environment
+            .extend(turn::environment(instance, &service.name));
         workloads.insert(
             name.clone(),
             Workload {
@@ -49,7 +53,7 @@ pub fn workloads(
                 image: service.image.clone(),
                 address: seat.address,
                 expose: instance.expose,
-                container: service.container.clone(),
+                container,
                 files,
                 health: service.health.clone(),
                 restart: service.deployment.restart,

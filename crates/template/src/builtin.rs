@@ -6,7 +6,7 @@ use model::ids::TemplateName;
 use model::instance::TemplateFiles;
 
 /// The templates that come along, the default first.
-const BUILT_IN: [(&str, &[(&str, &str)]); 2] = [
+const BUILT_IN: [(&str, &[(&str, &str)]); 5] = [
     (
         "redis-cluster",
         &[
@@ -38,6 +38,65 @@ const BUILT_IN: [(&str, &[(&str, &str)]); 2] = [
             (
                 "redis-trib.conf",
                 include_str!("../../../templates/redis-sharding/redis-trib.conf"),
+            ),
+        ],
+    ),
+    (
+        "redis-sentinel",
+        &[
+            (
+                "template.yaml",
+                include_str!("../../../templates/redis-sentinel/template.yaml"),
+            ),
+            (
+                "redis.conf",
+                include_str!("../../../templates/redis-sentinel/redis.conf"),
+            ),
+            (
+                "sentinel.conf",
+                include_str!("../../../templates/redis-sentinel/sentinel.conf"),
+            ),
+            (
+                "first-primary",
+                include_str!("../../../templates/redis-sentinel/first-primary"),
+            ),
+            (
+                "follow-primary",
+                include_str!("../../../templates/redis-sentinel/follow-primary"),
+            ),
+        ],
+    ),
+    (
+        "redis-servers",
+        &[
+            (
+                "template.yaml",
+                include_str!("../../../templates/redis-servers/template.yaml"),
+            ),
+            (
+                "redis.conf",
+                include_str!("../../../templates/redis-servers/redis.conf"),
+            ),
+            (
+                "ring.json",
+                include_str!("../../../templates/redis-servers/ring.json"),
+            ),
+        ],
+    ),
+    (
+        "redis-twemproxy",
+        &[
+            (
+                "template.yaml",
+                include_str!("../../../templates/redis-twemproxy/template.yaml"),
+            ),
+            (
+                "redis.conf",
+                include_str!("../../../templates/redis-twemproxy/redis.conf"),
+            ),
+            (
+                "nutcracker.yml",
+                include_str!("../../../templates/redis-twemproxy/nutcracker.yml"),
             ),
         ],
     ),

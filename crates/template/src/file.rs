@@ -81,6 +81,7 @@ mod tests {
             source: "redis.conf".to_owned(),
             text: text.to_owned(),
             target: "/etc/redis.conf".to_owned(),
+            keep: false,
         };
         let name = |name: &str| VariableName::new(name).unwrap();
         let values = BTreeMap::from([

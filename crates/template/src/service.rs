@@ -29,7 +29,7 @@ const FIELDS: [&str; 9] = [
     "deployment",
 ];
 const CLUSTER_FIELDS: [&str; 2] = ["shards", "replicas"];
-const FILE_FIELDS: [&str; 2] = ["template", "target"];
+const FILE_FIELDS: [&str; 3] = ["template", "target", "keep"];
 
 /// The most workloads of one service: the largest cluster that Redis Cluster is made for is a
 /// thousand nodes, and a template may ask for some more, so that a check can say what is wrong.
@@ -192,12 +192,17 @@ fn read_file(reader: &mut Reader<'_>, node: &Node, files: &TemplateFiles) -> Opt
     let target = reader
         .required(&fields, "target")
         .and_then(|node| read_target(reader, node));
+    let keep = match fields.get("keep") {
+        Some(node) => reader.yes_no(node, "`keep`"),
+        None => Some(false),
+    };
     let source = source?;
     let text = files.files.get(&source)?.clone();
     Some(FileTemplate {
         source,
         text,
         target: target?,
+        keep: keep?,
     })
 }
 

@@ -59,6 +59,7 @@ proptest! {
             source: "redis.conf".to_owned(),
             text: pieces.concat(),
             target: "/etc/redis.conf".to_owned(),
+keep: false,
         };
         let values = BTreeMap::from([(
             VariableName::new("PASSWORD").unwrap(),

@@ -92,6 +92,7 @@ fn every_field_of_a_service_arrives() {
             source: "redis.conf".to_owned(),
             text: "port {{ .N }}\n".to_owned(),
             target: "/etc/redis.conf".to_owned(),
+            keep: false,
         }],
         health: Some(HealthCheck {
             probe: Probe::Exec(vec!["redis-cli".to_owned(), "ping".to_owned()]),

@@ -175,6 +175,7 @@ struct NodeBody {
 #[derive(Serialize)]
 struct WorkloadBody {
     name: String,
+    address: Option<String>,
     phase: String,
     restarts: u32,
 }
@@ -248,6 +249,7 @@ pub(crate) fn status(status: &Status) -> Value {
             .iter()
             .map(|it| WorkloadBody {
                 name: it.name.to_string(),
+                address: it.address.map(|address| address.to_string()),
                 phase: it.phase.clone(),
                 restarts: it.restarts,
             })

@@ -10,7 +10,7 @@ use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{HostName, InstanceName, NodeId, ShardIndex, VariableName, WorkloadName};
 use model::instance::{
-    EngineKind, Expose, Instance, Layout, NodeSeat, PlannedRole, Seat, TemplateFiles,
+    Change, EngineKind, Expose, Instance, Layout, NodeSeat, PlannedRole, Seat, TemplateFiles,
 };
 use model::size::ByteSize;
 use model::slots::SlotSet;
@@ -32,6 +32,16 @@ struct Record {
     /// The slots that each shard is to own, by its number from 0; none while nothing is moved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     owners: BTreeMap<u16, String>,
+    /// The change in which a hook's job has its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<StoredChange>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChange {
+    /// As text: readers of JSON lose digits of large numbers.
+    number: String,
+    joined: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,6 +113,10 @@ pub(super) fn write(instance: &Instance) -> String {
             .iter()
             .map(|(shard, slots)| (shard.0, slots.to_string()))
             .collect(),
+        change: instance.change.as_ref().map(|change| StoredChange {
+            number: change.number.to_string(),
+            joined: change.joined.iter().map(ToString::to_string).collect(),
+        }),
     };
     // Maps with text keys and plain values: there is nothing in it that JSON cannot hold.
     serde_json::to_string(&record).unwrap_or_default()
@@ -150,6 +164,8 @@ pub(super) fn read(
             .ok_or_else(|| unreadable(name, &format!("no slots: {slots}")))?;
         owners.insert(ShardIndex(shard), slots);
     }
+    let change = record.change.map(read_change).transpose();
+    let change = change.map_err(|it| unreadable(name, &it))?;
     let spec = template::Document::read(&files)?.spec(&values)?;
     Ok(Instance {
         name: name.clone(),
@@ -160,6 +176,19 @@ pub(super) fn read(
         spec,
         layout: Layout { seats, owners },
         delivered,
+        change,
+    })
+}
+
+fn read_change(change: StoredChange) -> Result<Change, String> {
+    let number = change.number.parse();
+    let joined = change
+        .joined
+        .iter()
+        .map(|name| WorkloadName::parse(name).ok_or_else(|| format!("no workload name: {name}")));
+    Ok(Change {
+        number: number.map_err(|_| format!("no number: {}", change.number))?,
+        joined: joined.collect::<Result<_, String>>()?,
     })
 }
 

@@ -246,6 +246,7 @@ mod tests {
         AddressRequest {
             instance: InstanceName::new(name).unwrap(),
             ports: (1..=count).map(|number| (workload(number), 6379)).collect(),
+            without_bus: BTreeSet::new(),
             taken: BTreeSet::new(),
             expose: Expose::Network,
         }

@@ -206,7 +206,7 @@ fn runs_server(workload: &Workload) -> bool {
     let is_server = ["redis-server", "valkey-server"].contains(&name)
         || first.starts_with('-')
         || first.ends_with(".conf");
-    is_server && !words.iter().any(|word| word == "--sentinel")
+    is_server && !workload.container.runs_sentinel()
 }
 
 /// The command, and what a server is told beyond it: its own address, so that it never guesses.

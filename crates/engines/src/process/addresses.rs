@@ -11,7 +11,7 @@ use std::path::Path;
 
 use model::address::{BUS_PORT_OFFSET, NodeAddress};
 use model::fault::{Class, Code, Explain};
-use model::ids::InstanceName;
+use model::ids::{InstanceName, WorkloadName};
 use model::port::AddressRequest;
 use model::workload::Fnv;
 
@@ -134,10 +134,13 @@ pub(crate) fn propose(
     let mut free = Vec::new();
     let mut tried = candidates(first).take(TRIES_MAX as usize);
     let mut listening = None;
-    for (_, port) in &request.ports {
+    for (workload, port) in &request.ports {
         // The next free one: what is passed over for one port is not tried for the others, so the
         // addresses of an instance stay in order.
-        let found = tried.find_map(|ip| try_address(ip, *port, request, &mut listening));
+        let found = tried.find_map(|ip| {
+            let ports = ports_of(request, workload, *port);
+            try_address(ip, &ports, request, &mut listening)
+        });
         match found {
             Some(outcome) => free.push(NodeAddress::new(outcome?, *port)),
             None => {
@@ -174,7 +177,7 @@ fn candidates(first: u32) -> impl Iterator<Item = Ipv4Addr> {
 /// The address if it can be had, an error if no address can, `None` if another one may.
 fn try_address(
     ip: Ipv4Addr,
-    port: u16,
+    ports: &[u16],
     request: &AddressRequest,
     listening: &mut Option<Vec<Listener>>,
 ) -> Option<Result<IpAddr, AddressError>> {
@@ -182,7 +185,7 @@ fn try_address(
     if request.taken.contains(&ip) {
         return None;
     }
-    for port in ports_of(port) {
+    for port in ports.iter().copied() {
         let address = SocketAddr::new(ip, port);
         match try_port(address) {
             Ok(Port::Free) => {}
@@ -204,17 +207,17 @@ fn try_address(
 
 /// The ports that a workload may listen on: its own and its bus port. A workload without a port
 /// has none.
-fn ports_of(port: u16) -> impl Iterator<Item = u16> {
-    let bus = port.checked_add(BUS_PORT_OFFSET);
-    [Some(port), bus]
-        .into_iter()
-        .flatten()
-        .filter(move |_| port != 0)
+fn ports_of(request: &AddressRequest, workload: &WorkloadName, port: u16) -> Vec<u16> {
+    let has_bus = !request.without_bus.contains(workload.service());
+    let bus = port.checked_add(BUS_PORT_OFFSET).filter(|_| has_bus);
+    let ports = [Some(port), bus].into_iter().flatten();
+    ports.filter(|_| port != 0).collect()
 }
 
 fn check_bus_ports(request: &AddressRequest, range: (u16, u16)) -> Result<(), AddressError> {
-    for (_, port) in request.ports.iter().filter(|(_, port)| *port != 0) {
-        if let Some(bus) = port.checked_add(BUS_PORT_OFFSET)
+    for (workload, port) in &request.ports {
+        // The second is the port of the bus, where there is one.
+        if let [_, bus] = ports_of(request, workload, *port)[..]
             && (range.0..=range.1).contains(&bus)
         {
             return Err(AddressError::BusPort {
@@ -241,8 +244,6 @@ mod tests {
     use std::collections::BTreeSet;
     use std::net::TcpListener;
 
-    use model::ids::WorkloadName;
-
     use model::instance::Expose;
 
     use super::*;
@@ -256,6 +257,7 @@ mod tests {
                 .zip(1..)
                 .map(|(port, n)| (workload(n), *port))
                 .collect(),
+            without_bus: BTreeSet::new(),
             taken: BTreeSet::new(),
             expose: Expose::Network,
         }

@@ -101,6 +101,11 @@ impl Images {
     fn folders(&self) -> Vec<PathBuf> {
         let mut folders = search::server_folders(&self.servers);
         folders.extend(self.search_path.iter().cloned());
+        // Debian keeps daemons such as nutcracker where only root's PATH leads.
+        let daemons = PathBuf::from("/usr/sbin");
+        if !folders.contains(&daemons) {
+            folders.push(daemons);
+        }
         folders
     }
 

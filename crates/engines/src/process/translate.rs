@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use model::fault::{Class, Code, Explain};
 use model::image::{ServerVersion, Software};
 use model::size::ByteSize;
-use model::workload::{Existing, Workload};
+use model::workload::Workload;
 
 use super::files::NewFile;
 use super::folders::WorkloadFolder;
@@ -144,6 +144,9 @@ pub(crate) fn launch(
     if let Some(version) = program.server {
         arguments.extend(own_address(workload.address.ip, version));
     }
+    if is_nutcracker(workload) {
+        arguments.extend(own_statistics(workload.address.ip));
+    }
     let mut all = environment.clone();
     // A home of its own, so that no program reads or writes the user's.
     all.insert("HOME".to_owned(), place::text(&cwd)?);
@@ -190,6 +193,19 @@ fn own_address(ip: IpAddr, version: ServerVersion) -> Vec<String> {
     arguments.into_iter().map(str::to_owned).collect()
 }
 
+/// Whether a workload is a proxy of that name. Unlike a server it takes the address at which it
+/// listens from its file alone: all of a container's are its own, and here only one is.
+fn is_nutcracker(workload: &Workload) -> bool {
+    let first = workload.container.command.first();
+    first.is_some_and(|word| word.rsplit('/').next() == Some("nutcracker"))
+}
+
+/// Where nutcracker (0.5.0) tells its statistics: at port 22222 of every address unless it is told
+/// otherwise, which a second one on this host could not have, too.
+fn own_statistics(ip: IpAddr) -> [String; 2] {
+    ["--stats-addr".to_owned(), ip.to_string()]
+}
+
 /// The files of a workload, each where the workload finds it on this host.
 pub(crate) fn files(
     workload: &Workload,
@@ -205,11 +221,14 @@ pub(crate) fn files(
         .iter()
         .zip(&places.files)
         .map(|(file, (_, path))| {
-            let text = match (is_server, file.existing) {
-                (true, Existing::Replace) => {
-                    server_config::with_own_paths(file.text.expose(), &places)?
-                }
-                (false, Existing::Replace) | (_, Existing::Keep) => file.text.expose().to_owned(),
+            // A `nodes.conf` has no setting that takes a path, and stays as it is.
+            let text = if is_server {
+                server_config::with_own_paths(file.text.expose(), &places)?
+            } else if is_nutcracker(workload) {
+                let listen = format!("listen: {}:", workload.address.ip);
+                file.text.expose().replace("listen: 0.0.0.0:", &listen)
+            } else {
+                file.text.expose().to_owned()
             };
             Ok(NewFile {
                 path: path.clone(),

@@ -22,6 +22,7 @@ pub fn cancelled(instance: &Instance, view: &View) -> Instance {
         return kept;
     }
     kept.layout.owners.clear();
+    kept.change = None;
     let owned = owned(&instance.layout, view);
     let owns = |shard: ShardIndex| owned.get(&shard).is_some_and(|slots| !slots.is_empty());
     for (name, seat) in &mut kept.layout.seats {

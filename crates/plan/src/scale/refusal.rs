@@ -5,11 +5,10 @@ use std::fmt;
 
 use model::fault::{Class, Code, Explain};
 use model::ids::{InstanceName, ServiceName, ShardIndex, WorkloadName};
-use model::image::Software;
 use model::instance::Instance;
 use model::size::ByteSize;
 use model::slots::{Slot, SlotSet};
-use model::spec::{Service, ServiceKind, Spec};
+use model::spec::{Service, Spec};
 use model::view::{NodeView, OpenDirection, PeerRole, View};
 
 use super::shape::{Shape, may_be_silent};
@@ -329,9 +328,7 @@ fn open_towards_strangers(
 
 /// Servers that the steward does not manage leave only where nothing is lost with them.
 fn of_group(instance: &Instance, view: &View, service: &Service, shape: &Shape) -> Vec<Refusal> {
-    let is_store = service.kind == ServiceKind::Server
-        && matches!(service.image.software(), Software::Redis | Software::Valkey);
-    if !is_store {
+    if !service.holds_keys() {
         return Vec::new();
     }
     let judge = |name: &WorkloadName| {
@@ -352,6 +349,10 @@ fn of_group(instance: &Instance, view: &View, service: &Service, shape: &Shape) 
             Some(_) | None if report.keys > 0 => format!("it holds {} keys", report.keys),
             Some(_) | None => return None,
         };
+        // It is emptied by the job first, and leaves only then.
+        if instance.spec.hooks.before_scale_in.is_some() {
+            return None;
+        }
         Some(Refusal::HoldsData {
             workload: name.clone(),
             what,

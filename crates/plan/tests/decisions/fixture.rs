@@ -153,6 +153,7 @@ pub(crate) fn instance_on(hosts: &[HostView], spec: Spec) -> Instance {
         layout: layout(&spec, site).unwrap(),
         spec,
         delivered: false,
+        change: None,
     }
 }
 

@@ -11,13 +11,14 @@ use crate::process::listeners::{self, Port, PortHolder, try_port};
 use crate::process::translate::Program;
 
 /// The ports that must be free. A job listens nowhere; a server of Redis or Valkey has its bus
-/// port too.
+/// port too, but for a sentinel.
 pub(super) fn ports(workload: &Workload, program: &Program) -> Vec<SocketAddr> {
     let address = workload.address;
     if workload.kind == ServiceKind::Job || address.port == 0 {
         return Vec::new();
     }
-    let bus = program.server.and(address.bus_port());
+    let has_bus = program.server.is_some() && !workload.container.runs_sentinel();
+    let bus = address.bus_port().filter(|_| has_bus);
     let ports = [Some(address.port), bus];
     ports
         .into_iter()

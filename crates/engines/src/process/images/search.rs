@@ -58,8 +58,12 @@ pub(crate) fn parse_version(said: &str) -> Option<ServerVersion> {
 pub(super) fn program_name(image: &ImageRef) -> String {
     let text = image.to_string();
     let last = text.rsplit('/').next().unwrap_or(&text);
-    let name = last.split(['@', ':']).next();
-    name.unwrap_or(last).to_owned()
+    let name = last.split(['@', ':']).next().unwrap_or(last);
+    match name {
+        // The project renamed itself, and its program did not.
+        "twemproxy" => "nutcracker".to_owned(),
+        _ => name.to_owned(),
+    }
 }
 
 /// A program that is nowhere.

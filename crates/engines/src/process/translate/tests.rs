@@ -51,7 +51,7 @@ fn with_data(mut workload: Workload) -> Workload {
     };
     workload.files = vec![
         file("/etc/redis/redis.conf", "dir /data\n", Existing::Replace),
-        file("/data/nodes.conf", "dir /data\n", Existing::Keep),
+        file("/data/nodes.conf", "vars currentEpoch 1\n", Existing::Keep),
     ];
     workload
 }
@@ -202,7 +202,7 @@ fn files_lie_in_their_volume_or_below_files_and_what_a_server_owns_is_not_rewrit
         format!("dir {}/volumes/data\n", top.display()).as_bytes()
     );
     assert_eq!(files[1].path, top.join("volumes/data/nodes.conf"));
-    assert_eq!(files[1].text, b"dir /data\n");
+    assert_eq!(files[1].text, b"vars currentEpoch 1\n");
 }
 
 #[test]
