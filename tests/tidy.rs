@@ -58,7 +58,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name == "target" || name.starts_with('.') {
+        if ["target", "node_modules", "dist"].contains(&name.as_str()) || name.starts_with('.') {
             continue;
         }
         if path.is_dir() {
