@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { changedValues, fieldOf, parseSize, problemOf } from './form';
 
-const shards = fieldOf({ name: 'SHARDS', type: 'int', default: '3', min: '1', max: '1000' });
-const memory = fieldOf({ name: 'MEMORY', type: 'size', default: '256MiB', min: '32MiB' });
+const shards = fieldOf({ name: 'SHARDS', type: 'int', default: '3', min: 1, max: 1000 });
+const memory = fieldOf({ name: 'MEMORY', type: 'size', default: '256MiB', min: 33554432 });
 
 test('a field takes its kind, its words and its bounds from the variable', () => {
-  expect(fieldOf({ name: 'NODE_TIMEOUT', type: 'int', default: '5000', allowed: '500 to 60000' })).toMatchObject({
+  expect(fieldOf({ name: 'NODE_TIMEOUT', type: 'int', default: '5000', min: 500, max: 60000 })).toMatchObject({
     label: 'Node timeout', kind: 'number', initial: '5000', min: '500', max: '60000',
   });
   expect(memory.kind).toBe('size');

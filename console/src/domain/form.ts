@@ -5,9 +5,8 @@ export interface Variable {
   name: string;
   type: string;
   default?: string | null;
-  allowed?: string | null;
-  min?: string | null;
-  max?: string | null;
+  min?: number | null;
+  max?: number | null;
   choices?: string[] | null;
   pattern?: string | null;
   description?: string | null;
@@ -39,33 +38,25 @@ const KINDS: Record<string, FieldKind> = {
 };
 
 export function fieldOf(variable: Variable): Field {
-  const [low, high] = boundsOf(variable.allowed);
   return {
     name: variable.name,
     label: variable.name.toLowerCase().replaceAll('_', ' ').replace(/^./, (it) => it.toUpperCase()),
     kind: KINDS[variable.type] ?? 'text',
     initial: variable.default ?? '',
-    choices: variable.choices ?? choicesOf(variable),
-    min: variable.min ?? low,
-    max: variable.max ?? high,
+    choices: variable.choices ?? [],
+    min: boundOf(variable, variable.min),
+    max: boundOf(variable, variable.max),
     pattern: variable.pattern ?? undefined,
     hint: variable.description ?? '',
   };
 }
 
-/** `1 to 1000`, `at least 32MiB`: the words in which a template's bounds are told. */
-function boundsOf(allowed: string | null | undefined): [string | undefined, string | undefined] {
-  if (!allowed) return [undefined, undefined];
-  const both = /^(\S+) to (\S+)$/.exec(allowed);
-  if (both) return [both[1], both[2]];
-  const low = /at least (\S+)/.exec(allowed);
-  const high = /at most (\S+)/.exec(allowed);
-  return [low?.[1], high?.[1]];
-}
-
-function choicesOf(variable: Variable): string[] {
-  if (variable.type !== 'enum' || !variable.allowed) return [];
-  return variable.allowed.split(/,\s*|\s+or\s+/).map((it) => it.trim()).filter(Boolean);
+/** A bound as a person would write it: the bytes of a size as 32MiB. */
+function boundOf(variable: Variable, bound: number | null | undefined): string | undefined {
+  if (bound === null || bound === undefined) return undefined;
+  if (variable.type !== 'size') return String(bound);
+  const unit = ['TiB', 'GiB', 'MiB', 'KiB'].find((it) => bound > 0 && bound % UNITS[it.toLowerCase()]! === 0);
+  return unit ? `${bound / UNITS[unit.toLowerCase()]!}${unit}` : String(bound);
 }
 
 const UNITS: Record<string, number> = {

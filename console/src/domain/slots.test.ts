@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { changedSlots, crc16, hashTag, ownersOf, parseRanges, rangesOf, slotOf } from './slots';
+import { changedSlots, crc16, hashTag, ownersOf, ownersOfRanges, parseRanges, rangesOf, slotOf } from './slots';
 
 test('the checksum is the one of the cluster specification', () => {
   expect(crc16(new TextEncoder().encode('123456789'))).toBe(0x31c3);
@@ -36,6 +36,12 @@ test('owners and ranges are the same picture', () => {
   expect(rangesOf(owners, 0)).toBe('0-3,8');
   expect(rangesOf(owners, 1)).toBe('4-7');
   expect(owners[9]).toBe(-1);
+});
+
+test('ranges that name an address say the same', () => {
+  const owners = ownersOfRanges([{ first: 0, last: 3, address: 'b' }, { first: 8, last: 8, address: 'a' }], ['a', 'b']);
+  expect(rangesOf(owners, 1)).toBe('0-3');
+  expect(rangesOf(owners, 0)).toBe('8');
 });
 
 test('slots that change hands are told', () => {

@@ -46,6 +46,13 @@ export function ownersOf(shards: { slots: string }[]): Int16Array {
   return owners;
 }
 
+/** The same from ranges that name their owner's address; the index is the one among `addresses`. */
+export function ownersOfRanges(ranges: { first: number; last: number; address: string }[], addresses: string[]): Int16Array {
+  const owners = new Int16Array(SLOTS).fill(-1);
+  for (const range of ranges) owners.fill(addresses.indexOf(range.address), range.first, range.last + 1);
+  return owners;
+}
+
 /** Slots as text, in the notation of `cluster slots`. */
 export function rangesOf(owners: Int16Array, owner: number): string {
   const ranges: string[] = [];

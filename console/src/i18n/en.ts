@@ -39,6 +39,8 @@ export const en = {
   terminal_hint: 'redis-cli, logged in at {node}. Type a command; arrow up brings the last one back.', terminal_label: 'Command', info: 'INFO', node_facts: 'Facts', follow: 'Follow', no_logs: 'The log is empty.',
   editor: 'Template editor', save: 'Save', saved: 'Saved as {name}.', problems: 'Problems', no_problems: 'No problems.', file: 'File', add_file: 'Add a file', line: 'line',
   config: 'Settings', wanted: 'Wanted', running: 'Running', differs: 'differs', served: 'served', not_found: 'There is no such page.', home: 'To the instances', since: 'since', open: 'Open', all: 'All', user_template: 'yours', built_in: 'built in',
+  waits_for: 'Waits for: {what}', moving: 'Slots on their way', left: 'left', interrupted: 'interrupted',
+  first_user: 'Make the first user', token_of_start: 'One-time token', long_password: 'at least 12 characters', settings_hint: 'The running configuration, without what is secret.', filter: 'Filter', cannot_answer: 'This node does not answer.',
   memory_used: 'of its limit', workloads: 'Workloads', restarts: 'restarts', live: 'live', not_live: 'reconnecting', none_known: 'none', title: 'Title', total: 'all nodes',
 };
 export type Word = keyof typeof en;

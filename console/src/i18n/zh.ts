@@ -40,5 +40,7 @@ export const zh: Record<Word, string> = {
   terminal_hint: 'redis-cli，已登录 {node}。输入命令；上方向键取回上一条。', terminal_label: '命令', info: 'INFO', node_facts: '概况', follow: '跟随', no_logs: '日志为空。',
   editor: '模板编辑器', save: '保存', saved: '已保存为 {name}。', problems: '问题', no_problems: '没有问题。', file: '文件', add_file: '添加文件', line: '行',
   config: '设置', wanted: '期望', running: '运行中', differs: '不一致', served: '服务中', not_found: '没有这个页面。', home: '回到实例', since: '自', open: '打开', all: '全部', user_template: '自定义', built_in: '内置',
+  waits_for: '等待：{what}', moving: '正在迁移的槽位', left: '剩余', interrupted: '已中断',
+  first_user: '创建第一个用户', token_of_start: '一次性令牌', long_password: '至少 12 个字符', settings_hint: '运行中的配置，不含机密。', filter: '筛选', cannot_answer: '该节点没有应答。',
   memory_used: '占上限', workloads: '工作负载', restarts: '重启', live: '实时', not_live: '重连中', none_known: '无', title: '标题', total: '全部节点',
 };
