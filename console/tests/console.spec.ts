@@ -34,7 +34,7 @@ async function nothingSerious(where: string): Promise<void> {
 /** The page's own word for the state beside the instance's name. */
 const state = () => page.locator('h1 + .mark');
 
-test('a wrong token is refused, the right one opens', async () => {
+test('a wrong token is refused, the right one opens once, the password again', async () => {
   await open('');
   await page.getByLabel('Token').fill('not-the-token-that-was-printed');
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
@@ -43,7 +43,18 @@ test('a wrong token is refused, the right one opens', async () => {
   await shot('sign-in');
   await page.getByLabel('Token').fill(served.token);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-  await expect(page.getByRole('heading', { name: 'Instances' })).toBeVisible();
+  await expect(page.getByText('The one-time token counts once.')).toBeVisible();
+  await page.getByLabel('Password').fill('a long walk by the sea');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('status')).toHaveText('Saved as admin.');
+  await nothingSerious('users');
+  await shot('users');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('button', { name: 'Sign in with a password' }).click();
+  await page.getByLabel('User').fill('admin');
+  await page.getByLabel('Password').fill('a long walk by the sea');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.getByRole('link', { name: 'Instances', exact: true }).click();
   await expect(page.getByText('Nothing runs here yet.')).toBeVisible();
 });
 
@@ -149,7 +160,7 @@ test('an instance is deleted only when its name is typed', async () => {
 const PAGES: [string, string][] = [
   ['instances', 'instances'], ['instances/orders', 'overview'], ['instances/orders/topology', 'topology'], ['instances/orders/slots', 'slots'],
   ['instances/orders/nodes', 'nodes-table'], ['instances/orders/nodes/redis-2', 'node'], ['instances/orders/change', 'change'], ['templates', 'templates'],
-  ['templates/redis-cluster/edit', 'editor'], ['operations', 'operations'], ['audit', 'audit'], ['checks', 'checks'],
+  ['templates/redis-cluster/edit', 'editor'], ['operations', 'operations'], ['audit', 'audit'], ['people', 'people'], ['checks', 'checks'],
 ];
 
 for (const [scheme, width, tongue] of [['light', 1280, 'en'], ['dark', 1280, 'en'], ['light', 360, 'zh']] as const) {

@@ -54,6 +54,12 @@ export const templates = {
     ask<{ files: RenderedFile[] }>('POST', '/render', { template, set }).then((it) => it.files),
 };
 
+export const people = {
+  list: () => ask<{ users: Me[] }>('GET', '/users').then((it) => it.users),
+  put: (user: string, role: Me['role'], password: string) => ask<Me>('PUT', `/users${at(user)}`, { role, password }),
+  token: (name: string, role: Me['role']) => ask<{ token: string }>('POST', '/tokens', { name, role }),
+};
+
 export const host = {
   doctor: () => ask<{ findings: Finding[] }>('GET', '/doctor').then((it) => it.findings),
   audit: () => ask<{ entries: AuditEntry[] }>('GET', '/audit').then((it) => it.entries),
