@@ -139,6 +139,11 @@ test('nodes and a job, from the gallery to info in the terminal', async () => {
   await expect(page.getByRole('log')).toContainText('redis_version:');
   await page.keyboard.press('ArrowUp');
   await expect(page.getByLabel('Command')).toHaveValue('info server');
+  await page.getByLabel('Command').fill('flushall');
+  await page.keyboard.press('Enter');
+  await expect(page.getByLabel('Type talk to go on:')).toBeVisible();
+  await page.keyboard.press('Enter');
+  await expect(page.getByLabel('Command')).toBeVisible();
   await shot('terminal');
   await nothingSerious('terminal');
 });

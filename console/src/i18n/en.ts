@@ -41,6 +41,7 @@ export const en = {
   config: 'Settings', not_found: 'There is no such page.', home: 'To the instances', open: 'Open', user_template: 'yours', built_in: 'built in',
   people: 'Users', first_password: 'The one-time token counts once. Give {user} a password now, to be able to come back.', long_password: 'at least {least} characters',
   viewer: 'viewer: looks', operator: 'operator: changes instances', admin: 'admin: says who may what', script_token: 'Token for scripts', purpose: 'What it is for', make_token: 'Make a token', token_once: 'It is shown this once.',
+  type_name: 'Type {name} to go on:',
   waits_for: 'Waits for: {what}', moving: 'Slots on their way', left: 'left', interrupted: 'interrupted',
   settings_hint: 'The running configuration, without what is secret.', filter: 'Filter', cannot_answer: 'This node does not answer.',
   memory_used: 'of its limit', restarts: 'restarts', live: 'live', not_live: 'reconnecting', none_known: 'none', title: 'Title',

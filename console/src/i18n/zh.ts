@@ -42,6 +42,7 @@ export const zh: Record<Word, string> = {
   config: '设置', not_found: '没有这个页面。', home: '回到实例', open: '打开', user_template: '自定义', built_in: '内置',
   people: '用户', first_password: '一次性令牌只能使用一次。请现在为 {user} 设置密码，以便再次登录。', long_password: '至少 {least} 个字符',
   viewer: '观察者：查看', operator: '操作者：变更实例', admin: '管理员：授权', script_token: '脚本令牌', purpose: '用途', make_token: '生成令牌', token_once: '仅显示这一次。',
+  type_name: '输入 {name} 以继续：',
   waits_for: '等待：{what}', moving: '正在迁移的槽位', left: '剩余', interrupted: '已中断',
   settings_hint: '运行中的配置，不含机密。', filter: '筛选', cannot_answer: '该节点没有应答。',
   memory_used: '占上限', restarts: '重启', live: '实时', not_live: '重连中', none_known: '无', title: '标题',
