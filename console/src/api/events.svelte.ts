@@ -1,7 +1,7 @@
 // Follows the server's events: what they tell is put where the pages look, and what they make old is
 // asked for anew. The browser connects again by itself and says which event it saw last.
 import type { QueryClient } from '@tanstack/svelte-query';
-import { addSample } from './series.svelte';
+import { addSamples } from './series.svelte';
 import type { Finding, Operation, Sample } from './types';
 
 export interface Told { id: string; at: number; instance: string; text: string }
@@ -41,7 +41,7 @@ export function follow(queries: QueryClient): void {
     for (const key of [['operations'], ['instances'], ['status', operation.instance], ['slots', operation.instance]]) void queries.invalidateQueries({ queryKey: key });
   });
   on<{ instance: string; finding: Finding }>('finding', ({ instance, finding }) => tell(instance, finding.message));
-  on<{ instance: string; sample: Sample }>('sample', ({ instance, sample }) => addSample(instance, sample));
+  on<{ instance: string; sample: Sample }>('sample', ({ instance, sample }) => addSamples(instance, [sample]));
   on<{ instance: string; workload: string; line: string }>('job_output', ({ instance, workload, line }) => tell(instance, `${workload}: ${line}`));
   on('gap', () => void queries.invalidateQueries());
 }

@@ -1,27 +1,31 @@
-// The last minutes of each instance: what the server's ring had, then what the events add.
+// The last hour of each instance: what the server kept, and what the events add, in order of time.
 import type { InstanceStatus, NodeStatus, Sample } from './types';
 
-/** A point each few seconds: a quarter of an hour, and no page that stays open grows for ever. */
-const POINTS_MAX = 300;
+/** As many as the server keeps: a page that stays open does not grow for ever. */
+const POINTS_MAX = 720;
 
 export interface Series { times: number[]; ops: number[]; memory: number[]; keys: number[]; latency: number[] }
 
-const all: Record<string, Series> = $state({});
+const all: Record<string, Sample[]> = {};
+const shown: Record<string, Series> = $state({});
 
 export function seriesOf(name: string): Series {
-  return all[name] ?? { times: [], ops: [], memory: [], keys: [], latency: [] };
+  return shown[name] ?? { times: [], ops: [], memory: [], keys: [], latency: [] };
 }
 
-export function addSample(name: string, sample: Sample): void {
-  const series = (all[name] ??= { times: [], ops: [], memory: [], keys: [], latency: [] });
-  const at = sample.at_ms / 1000;
-  if (at <= (series.times.at(-1) ?? 0)) return;
-  const next: Series = {
-    times: [...series.times, at], ops: [...series.ops, sample.ops_per_second], memory: [...series.memory, sample.memory_bytes],
-    keys: [...series.keys, sample.keys], latency: [...series.latency, sample.latency_us / 1000],
+export function addSamples(name: string, samples: Sample[]): void {
+  const merged = merge(all[name] ?? [], samples);
+  all[name] = merged;
+  shown[name] = {
+    times: merged.map((it) => it.at_ms / 1000), ops: merged.map((it) => it.ops_per_second), memory: merged.map((it) => it.memory_bytes),
+    keys: merged.map((it) => it.keys), latency: merged.map((it) => it.latency_us / 1000),
   };
-  if (next.times.length > POINTS_MAX) for (const values of Object.values(next)) values.shift();
-  all[name] = next;
+}
+
+/** Both in order of time, each moment once, the newest at the end. */
+function merge(before: Sample[], more: Sample[]): Sample[] {
+  const byTime = new Map([...before, ...more].map((it) => [it.at_ms, it]));
+  return [...byTime.values()].sort((a, b) => a.at_ms - b.at_ms).slice(-POINTS_MAX);
 }
 
 export function nodesOf(status: InstanceStatus): NodeStatus[] {
