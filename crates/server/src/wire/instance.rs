@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use control::command::{NodeStatus, Row, ShardStatus, Status};
 use model::finding::Finding;
+use model::slots::{Slot, SlotRange, SlotSet};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -366,26 +367,34 @@ fn workload(workload: &control::command::WorkloadStatus) -> WorkloadState {
     }
 }
 
-impl From<&Status> for SlotMap {
-    fn from(status: &Status) -> Self {
+impl SlotMap {
+    /// Who owns which slots of these shards.
+    #[must_use]
+    pub fn of(shards: &[Shard]) -> Self {
         let mut owners: Vec<SlotOwner> = Vec::new();
-        let mut served = 0;
-        for shard in &status.shards {
-            for range in &shard.slots {
-                served += u32::from(range.len());
-                owners.push(SlotOwner {
-                    first: range.first().number(),
-                    last: range.last().number(),
-                    workload: shard.primary.workload.to_string(),
-                    id: shard.primary.id.map(|id| id.to_string()),
-                    address: shard.primary.address.to_string(),
-                });
-            }
+        for shard in shards {
+            let ranges = shard.slots.split(',').filter_map(SlotRange::parse);
+            owners.extend(ranges.map(|range| SlotOwner {
+                first: range.first().number(),
+                last: range.last().number(),
+                workload: shard.primary.workload.clone(),
+                id: shard.primary.id.clone(),
+                address: shard.primary.address.clone(),
+            }));
         }
         owners.sort_by_key(|it| it.first);
+        let served = SlotSet::of(&ranges_of(&owners)).len();
         Self {
             owners,
-            not_served: 16_384_u32.saturating_sub(served),
+            not_served: u32::try_from(SlotSet::all().len() - served).unwrap_or_default(),
         }
     }
+}
+
+fn ranges_of(owners: &[SlotOwner]) -> Vec<SlotRange> {
+    let slot = Slot::new;
+    let ranges = owners.iter();
+    ranges
+        .filter_map(|it| SlotRange::new(slot(it.first)?, slot(it.last)?))
+        .collect()
 }
