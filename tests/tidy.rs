@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom (ARCHITECTURE.md). `tests` and `benches` are users of the product and may use
 /// everything.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("template", &["model"]),
     ("plan", &["model"]),
@@ -21,9 +21,12 @@ const MAY_USE: [(&str, &[&str]); 9] = [
         &["admin", "engines", "model", "plan", "steward", "template"],
     ),
     ("testkit", &["model"]),
+    ("server", &["control", "model", "template"]),
     (
         "cli",
-        &["admin", "control", "engines", "model", "plan", "template"],
+        &[
+            "admin", "control", "engines", "model", "plan", "server", "template",
+        ],
     ),
 ];
 
@@ -58,7 +61,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name == "target" || name.starts_with('.') {
+        if ["target", "node_modules", "dist"].contains(&name.as_str()) || name.starts_with('.') {
             continue;
         }
         if path.is_dir() {

@@ -68,6 +68,17 @@ pub(crate) enum Output {
     Json,
 }
 
+/// Where the server listens.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The address; one of this machine alone. Port 0 takes any
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7470")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// A further name by which it may be asked, as behind a proxy with TLS
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+}
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -99,6 +110,8 @@ pub(crate) enum Verb {
     Template(TemplateVerb),
     /// Check this host, with the fix for each finding
     Doctor,
+    /// Serve the API and the console, and keep every instance as it was asked for
+    Serve(ServeArguments),
     /// Print what your shell needs to complete commands
     Completions {
         /// The shell

@@ -3,6 +3,7 @@
 mod instance;
 mod redis_trib;
 mod scale;
+mod serve;
 pub(crate) mod supervise;
 mod templates;
 mod tend;
@@ -106,6 +107,16 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Writes one line while a verb goes on.
+    fn show_line(&self, text: impl FnOnce() -> String, body: impl FnOnce() -> serde_json::Value) {
+        match self.output {
+            Output::Text => print::result(&(text() + "\n")),
+            Output::Json => print::result(&(json::line(body()) + "\n")),
+        }
+    }
+}
+
 /// Runs a verb.
 pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault> {
     match verb {
@@ -129,6 +140,7 @@ pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault>
         Verb::Trib(verb) => trib::run(session, verb).await,
         Verb::Template(verb) => templates::run(&session, verb),
         Verb::Doctor => doctor(&session).await,
+        Verb::Serve(arguments) => serve::run(&session, arguments).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "shardyard", &mut script);

@@ -12,6 +12,7 @@ pub mod guard;
 pub mod hands;
 pub mod home;
 pub mod lock;
+pub mod preview;
 pub mod store;
 
 mod census;

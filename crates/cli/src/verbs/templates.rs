@@ -1,30 +1,20 @@
 //! Verbs on templates. They start nothing and keep nothing.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use model::address::NodeAddress;
+use control::preview::rendered;
 use model::fault::{Class, Fault};
-use model::ids::{HostName, NodeId, TemplateName, VariableName, WorkloadName};
-use model::secret::Secret;
-use model::size::ByteSize;
-use model::spec::{Spec, Value};
-use model::view::HostView;
-use plan::layout::{Site, layout, node_count, wanted};
+use model::ids::{TemplateName, WorkloadName};
 use serde_json::json;
-use template::{Discovery, Document, Fallback, Severity, Variable, VariableKind, builtin};
+use template::{Document, Fallback, Severity, Variable, VariableKind, builtin};
 
 use super::Session;
 use crate::args::{TemplateVerb, VariableArguments};
 use crate::render::text::{columns, lines};
 use crate::{print, read};
-
-/// What stands for a secret in what is shown.
-const MASK: &str = "********";
 
 pub(super) fn run(session: &Session, verb: TemplateVerb) -> Result<ExitCode, Fault> {
     match verb {
@@ -213,13 +203,6 @@ fn lint(session: &Session, named: &str) -> Result<ExitCode, Fault> {
     })
 }
 
-/// A rendered file, and the workloads for which it has this text.
-struct Rendered {
-    workloads: Vec<WorkloadName>,
-    path: String,
-    text: String,
-}
-
 fn render(
     session: &Session,
     named: &str,
@@ -227,14 +210,7 @@ fn render(
 ) -> Result<ExitCode, Fault> {
     let document = Document::read(&read::template(named)?.files)?;
     let given = read::variables(variables)?.values;
-    let mut values = document.values(&given, &mut |_| Secret::new(MASK))?;
-    for value in values.values_mut() {
-        if matches!(value, Value::Secret(_)) {
-            *value = Value::Secret(Secret::new(MASK));
-        }
-    }
-    let spec = document.spec(&values)?;
-    let files = rendered(&spec, &values)?;
+    let files = rendered(&document, &given)?;
     session.show(
         || {
             let mut text = String::new();
@@ -263,65 +239,6 @@ fn render(
         print::message("The template has no config files.");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn rendered(spec: &Spec, values: &BTreeMap<VariableName, Value>) -> Result<Vec<Rendered>, Fault> {
-    let discovery = sample_discovery(spec)?;
-    let mut files: Vec<Rendered> = Vec::new();
-    for (workload, _) in wanted(spec) {
-        let Some(service) = spec.service(workload.service()) else {
-            continue;
-        };
-        for file in &service.files {
-            let text = template::render(file, values, &discovery, &workload)?;
-            let same = files.iter_mut().find(|it| {
-                it.path == file.target
-                    && it.text == text
-                    && it.workloads[0].service() == workload.service()
-            });
-            match same {
-                Some(same) => same.workloads.push(workload.clone()),
-                None => files.push(Rendered {
-                    workloads: vec![workload.clone()],
-                    path: file.target.clone(),
-                    text,
-                }),
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// Addresses as an engine would give them, from 10.0.0.2 on.
-fn sample_discovery(spec: &Spec) -> Result<Discovery, Fault> {
-    let first = Ipv4Addr::new(10, 0, 0, 2).to_bits();
-    let addresses: BTreeMap<WorkloadName, NodeAddress> = wanted(spec)
-        .into_iter()
-        .zip(first..)
-        .map(|((workload, port), bits)| {
-            let ip = IpAddr::V4(Ipv4Addr::from_bits(bits));
-            (workload, NodeAddress::new(ip, port))
-        })
-        .collect();
-    let ids = vec![NodeId::from_bytes([0; 20]); node_count(spec)];
-    let host = HostView {
-        name: HostName::new("host-1"),
-        memory_total: ByteSize::bytes(u64::MAX),
-        memory_available: ByteSize::bytes(u64::MAX),
-    };
-    let site = Site {
-        hosts: &[host],
-        addresses: &addresses,
-        ids: &ids,
-    };
-    let layout = layout(spec, site).ok_or_else(|| {
-        Fault::new(
-            "SY4098",
-            Class::Failed,
-            "the sample has no place for each workload; this is a bug",
-        )
-    })?;
-    Ok(Discovery::of(spec, &layout, &BTreeMap::new()))
 }
 
 /// `redis-1`, or `redis-1 … redis-6`.

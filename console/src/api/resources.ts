@@ -1,0 +1,66 @@
+// What can be asked of the server, a function each, in the words of the pages.
+import { ask } from './client';
+import type {
+  AuditEntry, ExecAnswer, Finding, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SlotOwners, Template,
+  TemplateProblem, TemplateRow, Wish,
+} from './types';
+
+const at = (...parts: string[]) => parts.map((it) => `/${encodeURIComponent(it)}`).join('');
+
+export const sessions = {
+  me: () => ask<Me>('GET', '/me'),
+  login: (who: { token: string } | { user: string; password: string }) => ask<Me>('POST', '/login', who),
+  logout: () => ask<void>('POST', '/logout'),
+};
+
+function upBody(wish: Wish) {
+  return { name: wish.name, template: wish.template, set: wish.set, ...(wish.engine === 'auto' ? {} : { engine: wish.engine }) };
+}
+
+export const instances = {
+  list: () => ask<{ instances: InstanceRow[] }>('GET', '/instances').then((it) => it.instances),
+  status: (name: string) => ask<InstanceStatus>('GET', `/instances${at(name)}`),
+  samples: (name: string) => ask<{ samples: Sample[] }>('GET', `/instances${at(name)}/samples`).then((it) => it.samples),
+  slots: (name: string) => ask<SlotOwners>('GET', `/instances${at(name)}/slots`),
+  node: (name: string, workload: string) => ask<NodeDetail>('GET', `/instances${at(name)}/nodes${at(workload)}`),
+  logs: (name: string, workload: string) =>
+    ask<{ lines: LogLine[] }>('GET', `/instances${at(name)}/logs?of=${encodeURIComponent(workload)}&tail=400`).then((it) => it.lines.map((line) => line.line)),
+  exec: (name: string, workload: string, command: string[], confirm?: string) =>
+    ask<ExecAnswer>('POST', `/instances${at(name)}/exec`, { command, workload, ...(confirm ? { confirm } : {}) }),
+  plan: (wish: Wish) => ask<Plan>('POST', '/instances', { ...upBody(wish), dry_run: true }),
+  up: (wish: Wish) => ask<Operation>('POST', '/instances', upBody(wish)),
+  start: (name: string) => ask<Operation>('POST', '/instances', { name }),
+  down: (name: string, deleteData = false) =>
+    ask<Operation>('POST', `/instances${at(name)}/down`, deleteData ? { delete_data: true, confirm: name } : {}),
+  scalePlan: (name: string, shape: { shards: number; replicas: number }) => ask<Plan>('POST', `/instances${at(name)}/scale`, { ...shape, dry_run: true }),
+  scale: (name: string, shape: { shards: number; replicas: number }) => ask<Operation>('POST', `/instances${at(name)}/scale`, shape),
+  rebalancePlan: (name: string, by: string) => ask<Plan>('POST', `/instances${at(name)}/rebalance`, { by, dry_run: true }),
+  rebalance: (name: string, by: string) => ask<Operation>('POST', `/instances${at(name)}/rebalance`, { by }),
+};
+
+export const operations = {
+  list: () => ask<{ operations: Operation[] }>('GET', '/operations').then((it) => it.operations),
+  get: (id: string) => ask<Operation>('GET', `/operations${at(id)}`),
+  cancel: (id: string) => ask<Operation>('POST', `/operations${at(id)}/cancel`),
+};
+
+type Files = Record<string, string>;
+export const templates = {
+  list: () => ask<{ templates: TemplateRow[] }>('GET', '/templates').then((it) => it.templates),
+  get: (name: string) => ask<Template>('GET', `/templates${at(name)}`),
+  save: (name: string, files: Files) => ask<Template>('PUT', `/templates${at(name)}`, { files }),
+  lint: (files: Files) => ask<{ problems: TemplateProblem[] }>('POST', '/lint', { files }).then((it) => it.problems),
+  render: (template: string, set: Record<string, string>) =>
+    ask<{ files: RenderedFile[] }>('POST', '/render', { template, set }).then((it) => it.files),
+};
+
+export const people = {
+  list: () => ask<{ users: Me[] }>('GET', '/users').then((it) => it.users),
+  put: (user: string, role: Me['role'], password: string) => ask<Me>('PUT', `/users${at(user)}`, { role, password }),
+  token: (name: string, role: Me['role']) => ask<{ token: string }>('POST', '/tokens', { name, role }),
+};
+
+export const host = {
+  doctor: () => ask<{ findings: Finding[] }>('GET', '/doctor').then((it) => it.findings),
+  audit: () => ask<{ entries: AuditEntry[] }>('GET', '/audit').then((it) => it.entries),
+};

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { changedSlots, crc16, hashTag, ownersOf, ownersOfRanges, parseRanges, rangesOf, slotOf } from './slots';
+
+test('the checksum is the one of the cluster specification', () => {
+  expect(crc16(new TextEncoder().encode('123456789'))).toBe(0x31c3);
+});
+
+// As `CLUSTER KEYSLOT` of redis 7.0 answers.
+test.each([
+  ['', 0],
+  ['foo', 12182],
+  ['bar', 5061],
+  ['hello', 866],
+  ['{user1000}.following', 3443],
+  ['{user1000}.followers', 3443],
+  ['foo{}{bar}', 8363],
+  ['foo{{bar}}zap', 4015],
+  ['foo{bar}{zap}', 5061],
+])('the slot of %j is %i', (key, slot) => {
+  expect(slotOf(key)).toBe(slot);
+});
+
+test('an empty tag is no tag, and an open brace alone neither', () => {
+  expect(hashTag('foo{}{bar}')).toBe('foo{}{bar}');
+  expect(hashTag('foo{bar')).toBe('foo{bar');
+});
+
+test('ranges are read, and what is none is left out', () => {
+  expect(parseRanges('0-5460,5500')).toEqual([[0, 5460], [5500, 5500]]);
+  expect(parseRanges('')).toEqual([]);
+  expect(parseRanges('9-3,16384,x')).toEqual([]);
+});
+
+test('owners and ranges are the same picture', () => {
+  const owners = ownersOf([{ slots: '0-3,8' }, { slots: '4-7' }]);
+  expect(rangesOf(owners, 0)).toBe('0-3,8');
+  expect(rangesOf(owners, 1)).toBe('4-7');
+  expect(owners[9]).toBe(-1);
+});
+
+test('ranges that name an address say the same', () => {
+  const owners = ownersOfRanges([{ first: 0, last: 3, address: 'b' }, { first: 8, last: 8, address: 'a' }], ['a', 'b']);
+  expect(rangesOf(owners, 1)).toBe('0-3');
+  expect(rangesOf(owners, 0)).toBe('8');
+});
+
+test('slots that change hands are told', () => {
+  const before = ownersOf([{ slots: '0-3' }, { slots: '4-7' }]);
+  const after = ownersOf([{ slots: '0-2' }, { slots: '3-7' }]);
+  expect(changedSlots(before, after)).toEqual([3]);
+});

@@ -1,0 +1,206 @@
+// A user's day: signs in, delivers a cluster by clicks, watches it grow, sees a killed node come back,
+// delivers the nodes-and-a-job template and talks to a node. Then every page is looked at by axe.
+import AxeBuilder from '@axe-core/playwright';
+import { expect, test, type Page } from '@playwright/test';
+import { join } from 'node:path';
+import { Served } from './serve';
+
+const SHOTS = join(import.meta.dirname, '../../target/console/pages');
+
+test.describe.configure({ mode: 'serial' });
+let served: Served;
+let page: Page;
+const refused: string[] = [];
+
+test.beforeAll(async ({ browser }) => {
+  served = await Served.start();
+  page = await (await browser.newContext({ viewport: { width: 1280, height: 860 } })).newPage();
+  page.on('console', (message) => { if (/Content Security Policy|violates/i.test(message.text())) refused.push(message.text()); });
+  page.on('pageerror', (error) => refused.push(error.message));
+});
+test.afterAll(async () => { await served?.stop(); });
+
+async function open(path: string): Promise<void> {
+  await page.goto(`${served.url}/#/${path}`);
+}
+async function shot(name: string): Promise<void> {
+  await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
+}
+async function nothingSerious(where: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const serious = violations.filter((it) => it.impact === 'serious' || it.impact === 'critical');
+  expect(serious.map((it) => `${it.id}: ${it.nodes[0]?.html}`), where).toEqual([]);
+}
+/** The page's own word for the state beside the instance's name. */
+const state = () => page.locator('h1 + .mark');
+
+test('a wrong token is refused, the right one opens once, the password again', async () => {
+  await open('');
+  await page.getByLabel('Token').fill('not-the-token-that-was-printed');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await expect(page.getByRole('alert')).toBeVisible();
+  await nothingSerious('sign in');
+  await shot('sign-in');
+  await page.getByLabel('Token').fill(served.token);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await expect(page.getByText('The one-time token counts once.')).toBeVisible();
+  await page.getByLabel('Password').fill('a long walk by the sea');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('status')).toHaveText('Saved as admin.');
+  await nothingSerious('users');
+  await shot('users');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('button', { name: 'Sign in with a password' }).click();
+  await page.getByLabel('User').fill('admin');
+  await page.getByLabel('Password').fill('a long walk by the sea');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.getByRole('link', { name: 'Instances', exact: true }).click();
+  await expect(page.getByText('Nothing runs here yet.')).toBeVisible();
+});
+
+test('from the gallery through the wizard to a running cluster', async () => {
+  await page.getByRole('link', { name: 'Deliver an instance' }).click();
+  await page.getByRole('link', { name: 'Use it redis-cluster' }).click();
+  await page.getByLabel('Name of the instance').fill('orders');
+  await page.getByLabel('Engine').selectOption('process');
+  await page.getByLabel(/^Shards/).fill('0');
+  await expect(page.getByText('at least 1')).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Deliver', exact: true })).toBeDisabled();
+  await page.getByLabel(/^Shards/).fill('3');
+  await expect(page.locator('.preview').getByText('redis-1', { exact: true }).first()).toBeVisible();
+  await expect(page.locator('code', { hasText: 'up redis-cluster --name orders --engine process --yes' })).toBeVisible();
+  await shot('wizard');
+  await nothingSerious('wizard');
+  await page.getByRole('tab', { name: 'Files' }).click();
+  await expect(page.locator('pre', { hasText: 'cluster-enabled yes' })).toBeVisible();
+  await shot('wizard-files');
+  await page.getByRole('button', { name: 'Deliver', exact: true }).click();
+  await expect(page.locator('h1 + .mark', { hasText: 'done' })).toBeVisible({ timeout: 40_000 });
+  await shot('operation');
+  await page.getByRole('link', { name: 'orders', exact: true }).click();
+  await expect(state()).toHaveText(/ready/);
+  await expect(page.getByText('Every slot takes a write')).toBeVisible();
+});
+
+test('a key is found where the cluster says it is', async () => {
+  await page.getByRole('link', { name: 'Slots', exact: true }).click();
+  for (const key of ['foo', '{user1000}.cart', 'foo{}{bar}']) {
+    await page.getByLabel('Which slot has the key?').fill(key);
+    const slot = served.run('cli', 'orders', 'cluster', 'keyslot', key).trim().replace(/\D/g, '');
+    await expect(page.getByRole('status').filter({ hasText: `is in slot ${slot},` })).toBeVisible();
+  }
+});
+
+test('a scale-out is watched on the slot map', async () => {
+  await page.getByRole('link', { name: 'Scale and balance' }).click();
+  const button = page.getByRole('button', { name: 'Scale', exact: true });
+  await expect(button).toBeDisabled();
+  await page.getByLabel('Shards', { exact: true }).fill('4');
+  await page.getByRole('button', { name: 'Show the plan' }).first().click();
+  await expect(button).toBeEnabled();
+  await shot('scale');
+  await nothingSerious('scale');
+  // Slots move within a second or two: who wants to see it has the map open before.
+  const watcher = await page.context().newPage();
+  await watcher.goto(`${served.url}/#/instances/orders/slots`);
+  await expect(watcher.locator('tbody tr')).toHaveCount(3);
+  await expect(watcher.locator('canvas')).toHaveAttribute('data-moved', '0');
+  await button.click();
+  await expect(watcher.locator('canvas')).toHaveAttribute('data-moved', /^[1-9]\d*$/, { timeout: 40_000 });
+  await watcher.screenshot({ path: join(SHOTS, 'slots-moving.png') });
+  await expect(watcher.locator('tbody tr')).toHaveCount(4, { timeout: 40_000 });
+  await expect(watcher.locator('h1 + .mark')).toHaveText(/ready/, { timeout: 40_000 });
+  await watcher.close();
+  await open('operations');
+  await page.getByRole('link', { name: 'scale' }).first().click();
+  await expect(page.getByText('0 acknowledged writes lost')).toBeVisible({ timeout: 40_000 });
+});
+
+test('a killed primary comes back in view, as a replica', async () => {
+  await open('instances/orders/nodes');
+  const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: 'redis-1', exact: true }) });
+  await expect(row).toContainText('primary');
+  const pid = /process_id:(\d+)/.exec(served.run('exec', 'orders', 'redis-1', '--', 'redis-cli', 'info', 'server'))?.[1];
+  process.kill(Number(pid), 'SIGKILL');
+  await expect(row).toContainText('replica', { timeout: 30_000 });
+  await expect(row).not.toContainText('not linked', { timeout: 30_000 });
+  await expect(state()).toHaveText(/ready/, { timeout: 30_000 });
+  await shot('nodes');
+});
+
+test('nodes and a job, from the gallery to info in the terminal', async () => {
+  await open('templates');
+  await page.getByRole('link', { name: 'Use it redis-sharding' }).click();
+  await page.getByLabel('Name of the instance').fill('talk');
+  await page.getByLabel('Engine').selectOption('process');
+  const deliver = page.getByRole('button', { name: 'Deliver', exact: true });
+  await expect(deliver).toBeEnabled();
+  await deliver.click();
+  await expect(page.locator('h1 + .mark', { hasText: 'done' })).toBeVisible({ timeout: 55_000 });
+  await open('instances/talk/nodes/redis-1');
+  await page.getByRole('button', { name: 'Terminal' }).click();
+  await page.getByLabel('Command').fill('info server');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('log')).toContainText('redis_version:');
+  await page.keyboard.press('ArrowUp');
+  await expect(page.getByLabel('Command')).toHaveValue('info server');
+  await page.getByLabel('Command').fill('flushall');
+  await page.keyboard.press('Enter');
+  await expect(page.getByLabel('Type talk to go on:')).toBeVisible();
+  await page.keyboard.press('Enter');
+  await expect(page.getByLabel('Command')).toBeVisible();
+  await shot('terminal');
+  await nothingSerious('terminal');
+});
+
+test('an instance is deleted only when its name is typed', async () => {
+  await open('instances/talk');
+  await page.getByRole('button', { name: 'Delete with its data' }).click();
+  const dialog = page.getByRole('dialog');
+  const severe = dialog.getByRole('button', { name: 'Delete with its data' });
+  await expect(severe).toBeDisabled();
+  await nothingSerious('confirm');
+  await shot('confirm');
+  await dialog.getByRole('textbox').fill('talk');
+  await severe.click();
+  await expect(page.locator('h1 + .mark', { hasText: 'done' })).toBeVisible({ timeout: 40_000 });
+  expect(served.run('ls')).not.toContain('talk');
+});
+
+const PAGES: [string, string][] = [
+  ['instances', 'instances'], ['instances/orders', 'overview'], ['instances/orders/topology', 'topology'], ['instances/orders/slots', 'slots'],
+  ['instances/orders/nodes', 'nodes-table'], ['instances/orders/nodes/redis-2', 'node'], ['instances/orders/change', 'change'], ['templates', 'templates'],
+  ['templates/redis-cluster/edit', 'editor'], ['operations', 'operations'], ['audit', 'audit'], ['people', 'people'], ['checks', 'checks'],
+];
+
+for (const [scheme, width, tongue] of [['light', 1280, 'en'], ['dark', 1280, 'en'], ['light', 360, 'zh']] as const) {
+  test(`every page is sound: ${scheme}, ${width} px, ${tongue}`, async () => {
+    await page.setViewportSize({ width, height: 860 });
+    await page.emulateMedia({ colorScheme: scheme });
+    await open('instances');
+    if (tongue === 'zh') await page.getByRole('button', { name: 'Language' }).click();
+    for (const [path, name] of PAGES) {
+      await open(path);
+      await expect(page.locator('main h1')).toBeVisible();
+      await expect(page.getByText(/^(Looking…|正在查看…)$/)).toHaveCount(0);
+      await expect(page.getByRole('alert')).toHaveCount(0);
+      await nothingSerious(`${path} ${scheme} ${width}`);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      expect(over, `${path} is wider than ${width} px`).toBeLessThanOrEqual(0);
+      await shot(`${name}-${scheme}-${width}-${tongue}`);
+    }
+    if (tongue === 'zh') await page.getByRole('button', { name: '语言' }).click();
+  });
+}
+
+test('the slot map works by keyboard, and nothing was refused by the content policy', async () => {
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await open('instances/orders/slots');
+  const map = page.getByRole('slider', { name: 'Slots' });
+  await map.focus();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowRight');
+  await expect(map).toHaveAttribute('aria-valuenow', '129');
+  await expect(page.getByText('Slot 129: shard')).toBeVisible();
+  expect(refused).toEqual([]);
+});

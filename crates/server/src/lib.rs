@@ -1,0 +1,68 @@
+//! The server: the driver over HTTP, with sessions, roles, events, figures and the console. It
+//! decides nothing about clusters, prints nothing, and passes no platform's API through.
+
+mod accounts;
+mod attempts;
+mod console;
+pub mod contract;
+mod door;
+mod hub;
+mod metrics;
+mod operations;
+mod problem;
+mod reconcile;
+mod routes;
+mod samples;
+mod server;
+mod shelf;
+mod terminal;
+pub mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::fault::{Class, Fault};
+use tokio::net::TcpListener;
+
+pub use crate::routes::router;
+pub use crate::server::{Server, Settings};
+
+/// How long what is under way may take to come to its end when the server ends.
+const END_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked at meanwhile.
+const END_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `ends` is done; then what is under way is brought to its end, as after Ctrl-C.
+///
+/// # Errors
+/// Where connections cannot be taken any more.
+pub async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    ends: impl Future<Output = ()> + Send,
+) -> Result<(), Fault> {
+    let looking = tokio::spawn(samples::look(server.clone()));
+    let reconciling = tokio::spawn(reconcile::reconcile(server.clone()));
+    let service = router(server.clone());
+    let ended = tokio::select! {
+        ended = async { axum::serve(listener, service).await } => ended,
+        () = ends => Ok(()),
+    };
+    reconciling.abort();
+    looking.abort();
+    let stopped = async {
+        while server.operations.cancel_all() {
+            tokio::time::sleep(END_PAUSE).await;
+        }
+    };
+    // What takes longer is cut off; the next run observes and goes on.
+    let _ = tokio::time::timeout(END_LIMIT, stopped).await;
+    ended.map_err(|error| {
+        Fault::new(
+            "SY6016",
+            Class::Failed,
+            "the server cannot take connections",
+        )
+        .with_cause(error)
+    })
+}

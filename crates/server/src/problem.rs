@@ -1,0 +1,91 @@
+//! Errors as HTTP tells them: `application/problem+json` with our code, and a status by the
+//! error's class. It never hides a fault's code behind a status.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::fault::{Class, Fault};
+
+use crate::wire::ProblemBody;
+
+/// A fault on its way out.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    fault: Fault,
+    status: StatusCode,
+}
+
+/// The code of a response's problem, for the audit trail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProblemCode(pub(crate) &'static str);
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: &str, help: &str) -> Self {
+        let class = match status {
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Class::Usage,
+            StatusCode::INTERNAL_SERVER_ERROR => Class::Failed,
+            _ => Class::Refused,
+        };
+        Self {
+            fault: Fault::new(code, class, message).with_help(help),
+            status,
+        }
+    }
+
+    pub(crate) fn unknown(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "SY6008",
+            &format!("there is no {what}"),
+            "what there is stands in /api/v1/openapi.json",
+        )
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let status = status_of(&fault);
+        Self { fault, status }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let status = rejection.status();
+        let fault = Fault::new("SY6009", Class::Usage, "the body cannot be read")
+            .with_cause(rejection.body_text())
+            .with_help("its form stands in /api/v1/openapi.json");
+        Self { fault, status }
+    }
+}
+
+/// Codes that say that what was named is not there.
+const NOT_THERE: [&str; 3] = ["SY4005", "SY4006", "SY5005"];
+
+/// The HTTP status of a fault.
+pub(crate) fn status_of(fault: &Fault) -> StatusCode {
+    if NOT_THERE.contains(&fault.code.0) {
+        return StatusCode::NOT_FOUND;
+    }
+    match fault.class {
+        Class::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        Class::Usage => StatusCode::BAD_REQUEST,
+        Class::Unhealthy | Class::Busy | Class::Interrupted => StatusCode::CONFLICT,
+        Class::NotConverged => StatusCode::GATEWAY_TIMEOUT,
+        Class::Unreachable => StatusCode::BAD_GATEWAY,
+        Class::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let code = self.fault.code.0;
+        let body = ProblemBody::new(&self.fault, self.status.as_u16());
+        let mut response = (self.status, Json(body)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.extensions_mut().insert(ProblemCode(code));
+        response
+    }
+}
