@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh Debian or Ubuntu with Rust:
 #   make up      a running cluster          make test     everything that is tested
-.PHONY: up test build bench soak clean
+.PHONY: up serve test build console bench soak clean
 
 NAME ?= demo
 SCHEDULES ?= 100000
