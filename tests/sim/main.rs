@@ -10,6 +10,7 @@
     reason = "in a test a panic is the message, and what was run is told"
 )]
 
+mod bugs;
 mod elastic;
 mod field;
 mod losses;
