@@ -11,6 +11,7 @@
 
 mod bare;
 mod docker;
+pub mod http;
 mod ledger;
 mod plain;
 mod process;

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use model::address::NodeAddress;
-use model::command::{NodeAnswer, NodeCommand};
-use model::event::Event;
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, WorkloadName};
 use model::instance::Instance;
@@ -20,8 +18,7 @@ use crate::execute::{Scene, execute};
 use crate::proof::Probe;
 use crate::scale::Changed;
 use crate::status::status;
-use crate::store::Store;
-use crate::{lock, wait};
+use crate::{lock, votes, wait};
 
 /// Which handovers the user wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,7 +57,6 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     let view = control.hands.observe(&instance).await?;
     let promotions = promotions(&instance, &view, &request.which)?;
     let slots = concerned(&view, &promotions);
-    let first = promotions.first().map(|it| it.node.address);
     let servers = plan::converge::server_addresses(&instance);
     let plan = handover::plan(promotions, servers, &view, policy(request.limit));
     if request.dry_run {
@@ -74,9 +70,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
             plan: &plan,
             findings: &[],
         })?;
-        if let Some(node) = first {
-            await_votes(control, &store, &instance, node).await?;
-        }
+        votes::wait(control, &store, &instance, &plan).await?;
         let who = lock::Operator::me("failover");
         let operation = store.begin(&instance.name, "failover", &who.user)?;
         let login = instance.spec.operator.as_ref();
@@ -103,53 +97,6 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         took: control.hands.clock.now().saturating_sub(began),
         proof,
     })))
-}
-
-/// How long a setting may take to be asked for.
-const SETTING_LIMIT: Duration = Duration::from_secs(5);
-
-/// The node time-out of Redis and Valkey where it cannot be asked for.
-const USUAL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How often the audience hears what is waited for.
-const TELL_PAUSE: Duration = Duration::from_secs(1);
-
-/// A primary votes in one shard only once in two node time-outs (`clusterSendFailoverAuthIfNeeded`,
-/// Redis 7.0). A handover that is not voted for stops the shard's writes for five seconds and comes
-/// to nothing, so what may have had an election a moment ago is given that time first.
-async fn await_votes(
-    control: &Control,
-    store: &Store,
-    instance: &Instance,
-    node: NodeAddress,
-) -> Result<(), Fault> {
-    let hands = &control.hands;
-    let Some(since) = store.since_last(&instance.name)? else {
-        return Ok(());
-    };
-    let question = [NodeCommand::Setting("cluster-node-timeout".to_owned())];
-    let login = instance.spec.operator.as_ref();
-    let answers = hands.nodes.send(node, &question, login, SETTING_LIMIT);
-    let timeout = match answers.await.into_iter().next() {
-        Some(Ok(NodeAnswer::Text(text))) => text.parse().ok().map(Duration::from_millis),
-        Some(_) | None => None,
-    };
-    let pause = (timeout.unwrap_or(USUAL_TIMEOUT) * 2).saturating_sub(since);
-    let began = hands.clock.now();
-    loop {
-        let waited = hands.clock.now().saturating_sub(began);
-        if waited >= pause {
-            return Ok(());
-        }
-        if hands.cancel.is_cancelled() {
-            return Err(wait::interrupted());
-        }
-        hands.tell(Event::Waiting {
-            on: "the other primaries may have voted a moment ago, and vote again soon".to_owned(),
-            since: waited,
-        });
-        hands.clock.sleep((pause - waited).min(TELL_PAUSE)).await;
-    }
 }
 
 fn promotions(instance: &Instance, view: &View, which: &Handover) -> Result<Vec<Promotion>, Fault> {

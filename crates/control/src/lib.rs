@@ -29,6 +29,7 @@ mod status;
 mod tend;
 mod trib;
 mod up;
+mod votes;
 mod wait;
 
 pub use command::{Command, Control, Reply};
