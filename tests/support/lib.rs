@@ -10,6 +10,7 @@
 )]
 
 mod docker;
+pub mod http;
 mod ledger;
 mod process;
 mod shardyard;

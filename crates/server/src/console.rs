@@ -14,8 +14,9 @@ const INDEX: &str = "index.html";
 /// The page where the binary holds no console.
 const WITHOUT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Shardyard</title>\
     <h1>Shardyard</h1><p>The API runs: <a href=/api/v1/openapi.json>/api/v1/openapi.json</a>.\
-    <p>This binary was built without the console. Build it with Node 20: <code>make console</code>, \
-    then build the binary again.</html>\n";
+    <p>This binary was built without the console. \
+    Build it with Node 20: \
+    <code>make console</code>, then build the binary again.</html>\n";
 
 /// Gives a file of the console; a path that is none is a page of its own, made by the console.
 pub(crate) async fn serve(uri: Uri) -> Response {

@@ -50,8 +50,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens a server's state. Where nobody has a password yet, there is a one-time token too, which
-    /// makes its holder the admin.
+    /// Opens a server's state. Where nobody has a password yet, there is a one-time token too,
+    /// which makes its holder the admin.
     ///
     /// # Errors
     /// Where the state cannot be used.

@@ -1,4 +1,5 @@
-//! What clients ask for. Unknown fields are refused: a mistyped one must not be taken for a default.
+//! What clients ask for. Unknown fields are refused: a mistyped one must not be taken for a
+//! default.
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,250 @@
+//! `shardyard serve` on real servers: who comes in, and an instance's life through the API.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tests::http::{Heard, ask, send};
+use tests::{Shardyard, kill, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A server, and who asks it.
+struct Served {
+    child: Child,
+    address: String,
+    login: Vec<String>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        kill(self.child.id(), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+impl Served {
+    /// Starts one, and logs in by the one-time token.
+    fn start(shardyard: &Shardyard) -> Self {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "-o", "json"];
+        let mut child = shardyard.start(&arguments);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        let url = said["url"].as_str().unwrap();
+        let address = url.trim_start_matches("http://").trim_end_matches('/');
+        let mut served = Self {
+            child,
+            address: address.to_owned(),
+            login: Vec::new(),
+        };
+        let token = json!({ "token": said["token"] });
+        let heard = served.ask("POST /api/v1/login", Some(&token));
+        assert_eq!(heard.status, 200, "{}", heard.body);
+        served.login = served.session(&heard);
+        let again = ask(&served.address, "POST /api/v1/login", &[], Some(&token));
+        assert_eq!(again.status, 401, "the token counts once");
+        served
+    }
+
+    /// The head lines of a browser with the session that this answer began.
+    fn session(&self, heard: &Heard) -> Vec<String> {
+        let mut lines = heard.head.lines();
+        let cookie = lines
+            .find_map(|it| it.strip_prefix("set-cookie: "))
+            .unwrap();
+        assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+        let pair = cookie.split(';').next().unwrap();
+        vec![
+            format!("Cookie: {pair}"),
+            format!("Origin: http://{}", self.address),
+        ]
+    }
+
+    fn ask(&self, line: &str, body: Option<&Value>) -> Heard {
+        ask(&self.address, line, &self.login, body)
+    }
+
+    fn ok(&self, line: &str, body: Option<&Value>) -> Value {
+        let heard = self.ask(line, body);
+        assert!((200..300).contains(&heard.status), "{line}: {heard:?}");
+        heard.json()
+    }
+
+    /// Begins an operation and waits for its good end.
+    fn done(&self, line: &str, body: &Value) -> Value {
+        let begun = self.ok(line, Some(body));
+        let id = begun["id"].as_str().unwrap().to_owned();
+        let get = format!("GET /api/v1/operations/{id}");
+        wait_until(line, LIMIT, || self.ok(&get, None)["state"] != "running");
+        let ended = self.ok(&get, None);
+        assert_eq!(ended["state"], "done", "{ended}");
+        ended
+    }
+
+    /// The head lines of a token of this role.
+    fn token(&self, role: &str) -> Vec<String> {
+        let body = json!({ "name": "script", "role": role });
+        let made = self.ok("POST /api/v1/tokens", Some(&body));
+        vec![format!(
+            "Authorization: Bearer {}",
+            made["token"].as_str().unwrap()
+        )]
+    }
+}
+
+#[test]
+fn each_route_asks_for_its_role_and_for_no_less() {
+    let shardyard = Shardyard::new();
+    let served = Served::start(&shardyard);
+    let contract = served.ok("GET /api/v1/openapi.json", None);
+    let ranks = ["none", "viewer", "operator", "admin"];
+    let callers: Vec<(usize, Vec<String>)> = vec![
+        (0, Vec::new()),
+        (1, served.token("viewer")),
+        (2, served.token("operator")),
+        (3, served.token("admin")),
+    ];
+    let mut tried = 0;
+    for (path, methods) in contract["paths"].as_object().unwrap() {
+        for (method, route) in methods.as_object().unwrap() {
+            let role = route["x-role"].as_str().unwrap();
+            let rank = ranks.iter().position(|it| *it == role).unwrap();
+            let named = path
+                .replace("{name}", "nobody")
+                .replace("{id}", "0")
+                .replace("{workload}", "redis-1")
+                .replace("{user}", "nobody");
+            let line = format!("{} {named}", method.to_uppercase());
+            // A stream does not end, so that its head alone is waited for elsewhere.
+            let streams = path.ends_with("/events") || path.ends_with("/follow");
+            for (caller, head) in &callers {
+                if path == "/api/v1/login" || (streams && *caller >= rank) {
+                    continue;
+                }
+                let body = json!({ "none": true });
+                let body = (method != "get").then_some(&body);
+                let heard = ask(&served.address, &line, head, body);
+                let refused = match (*caller < rank, *caller) {
+                    (false, _) => ![401, 403].contains(&heard.status),
+                    (true, 0) => heard.status == 401,
+                    (true, _) => heard.status == 403,
+                };
+                assert!(refused, "{line} as {}: {heard:?}", ranks[*caller]);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100, "only {tried} were tried");
+}
+
+#[test]
+fn a_foreign_host_or_origin_and_guessed_passwords_are_refused() {
+    let shardyard = Shardyard::new();
+    let served = Served::start(&shardyard);
+    let code = |line: &str, head: &[String], body: Option<&Value>| {
+        let heard = ask(&served.address, line, head, body);
+        (
+            heard.status,
+            heard.json()["code"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let host = ["Host: evil.test".to_owned()];
+    assert_eq!(
+        code("GET /healthz", &host, None),
+        (421, "SY6005".to_owned())
+    );
+    let cookie = served.login[0].clone();
+    let down = json!({ "dry_run": true });
+    let path = "POST /api/v1/instances/orders/down";
+    for origin in ["http://evil.test", "null"] {
+        let head = [cookie.clone(), format!("Origin: {origin}")];
+        assert_eq!(code(path, &head, Some(&down)), (403, "SY6006".to_owned()));
+    }
+    // A browser always says where a change comes from.
+    assert_eq!(
+        code(path, &[cookie], Some(&down)),
+        (403, "SY6006".to_owned())
+    );
+    let user = json!({ "role": "viewer", "password": "a long enough word" });
+    served.ok("PUT /api/v1/users/ann", Some(&user));
+    let right = json!({ "user": "ann", "password": "a long enough word" });
+    let wrong = json!({ "user": "ann", "password": "guessed" });
+    let login = "POST /api/v1/login";
+    assert_eq!(code(login, &[], Some(&right)).0, 200);
+    for _ in 0..5 {
+        assert_eq!(code(login, &[], Some(&wrong)), (401, "SY6003".to_owned()));
+    }
+    assert_eq!(code(login, &[], Some(&right)), (429, "SY6004".to_owned()));
+    let page = served.ask("GET /", None);
+    assert_eq!(page.status, 200);
+    assert!(
+        page.head
+            .contains("content-security-policy: default-src 'self'")
+    );
+}
+
+#[test]
+fn an_instance_is_delivered_healed_and_deleted_through_the_api() {
+    let shardyard = Shardyard::new();
+    let served = Served::start(&shardyard);
+    let name = shardyard.name();
+    let instance = format!("/api/v1/instances/{name}");
+    let mut head = served.login.clone();
+    head.push("Last-Event-ID: 0".to_owned());
+    let events = send(&served.address, "GET /api/v1/events", &head, None);
+    let body = json!({ "name": name, "engine": "process", "dry_run": true });
+    let plan = served.ok("POST /api/v1/instances", Some(&body));
+    assert!(!plan["phases"].as_array().unwrap().is_empty());
+    assert_eq!(
+        served.ok("GET /api/v1/instances", None)["instances"],
+        json!([])
+    );
+
+    let body = json!({ "name": name, "engine": "process" });
+    let up = served.done("POST /api/v1/instances", &body);
+    assert!(!up["phases"].as_array().unwrap().is_empty());
+    let status = served.ok(&format!("GET {instance}"), None);
+    assert_eq!(status["state"], "ready");
+    let slots = served.ok(&format!("GET {instance}/slots"), None);
+    assert_eq!(slots["not_served"], 0);
+    let told = BufReader::new(events)
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.starts_with("data:") && line.contains("\"state\":\"done\""));
+    assert!(told, "the end of the operation is told");
+
+    let exec = format!("POST {instance}/exec");
+    let set = json!({ "command": ["set", "greeting", "hello"] });
+    assert_eq!(served.ok(&exec, Some(&set))["text"], "OK");
+    let flush = json!({ "command": ["flushall"] });
+    assert_eq!(served.ask(&exec, Some(&flush)).json()["code"], "SY6007");
+
+    // Both the supervisor and a server are killed: only the loop is left to heal it.
+    let (server, supervisor) = (shardyard.pid("redis-1"), shardyard.supervisor().unwrap());
+    kill(supervisor, Signal::KILL);
+    kill(server, Signal::KILL);
+    let get = format!("GET {instance}");
+    wait_until("the loop heals it", LIMIT, || {
+        let operations = served.ok("GET /api/v1/operations", None);
+        operations["operations"][0]["user"] == "reconcile"
+            && operations["operations"][0]["state"] == "done"
+            && served.ok(&get, None)["state"] == "ready"
+    });
+    let read = json!({ "command": ["get", "greeting"] });
+    assert_eq!(served.ok(&exec, Some(&read))["text"], "hello");
+
+    let down = format!("POST {instance}/down");
+    let delete = json!({ "delete_data": true });
+    assert_eq!(served.ask(&down, Some(&delete)).json()["code"], "SY6007");
+    served.done(&down, &json!({ "delete_data": true, "confirm": name }));
+    assert_eq!(served.ask(&get, None).status, 404);
+    let audit = served.ok(&format!("GET /api/v1/audit?instance={name}"), None);
+    assert!(audit["entries"].as_array().unwrap().len() >= 4);
+}
