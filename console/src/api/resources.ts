@@ -7,9 +7,17 @@ import type {
 
 const at = (...parts: string[]) => parts.map((it) => `/${encodeURIComponent(it)}`).join('');
 
+const BY_PASSWORD = 'signed-in-by-password';
+
 export const sessions = {
   me: () => ask<Me>('GET', '/me'),
-  login: (who: { token: string } | { user: string; password: string }) => ask<Me>('POST', '/login', who),
+  login: async (who: { token: string } | { user: string; password: string }) => {
+    const me = await ask<Me>('POST', '/login', who);
+    if ('password' in who) localStorage.setItem(BY_PASSWORD, 'yes');
+    return me;
+  },
+  /** Who has been here before has a password; the token counts once. */
+  byPassword: () => localStorage.getItem(BY_PASSWORD) !== null,
   logout: () => ask<void>('POST', '/logout'),
 };
 
