@@ -111,6 +111,8 @@ test('a scale-out is watched on the slot map', async () => {
   await watcher.screenshot({ path: join(SHOTS, 'slots-moving.png') });
   await expect(watcher.locator('tbody tr')).toHaveCount(4, { timeout: 40_000 });
   await expect(watcher.locator('h1 + .mark')).toHaveText(/ready/, { timeout: 40_000 });
+  // A quarter of the slots, and each once: a shard that joins in between must not recolour the others.
+  await expect(watcher.locator('canvas')).toHaveAttribute('data-moved', '4096');
   await watcher.close();
   await open('operations');
   await page.getByRole('link', { name: 'scale' }).first().click();
