@@ -1,4 +1,5 @@
 // What can be asked of the server, a function each, in the words of the pages.
+import { inLastingOrder } from '../domain/slots';
 import { ask } from './client';
 import type {
   AuditEntry, ExecAnswer, Finding, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SlotOwners, Template,
@@ -27,7 +28,7 @@ function upBody(wish: Wish) {
 
 export const instances = {
   list: () => ask<{ instances: InstanceRow[] }>('GET', '/instances').then((it) => it.instances),
-  status: (name: string) => ask<InstanceStatus>('GET', `/instances${at(name)}`),
+  status: (name: string) => ask<InstanceStatus>('GET', `/instances${at(name)}`).then((it) => ({ ...it, shards: inLastingOrder(it.shards) })),
   samples: (name: string) => ask<{ samples: Sample[] }>('GET', `/instances${at(name)}/samples`).then((it) => it.samples),
   slots: (name: string) => ask<SlotOwners>('GET', `/instances${at(name)}/slots`),
   node: (name: string, workload: string) => ask<NodeDetail>('GET', `/instances${at(name)}/nodes${at(workload)}`),

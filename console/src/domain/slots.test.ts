@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { changedSlots, crc16, hashTag, ownersOf, ownersOfRanges, parseRanges, rangesOf, slotOf } from './slots';
+import { changedSlots, crc16, hashTag, inLastingOrder, ownersOf, ownersOfRanges, parseRanges, rangesOf, slotOf } from './slots';
 
 test('the checksum is the one of the cluster specification', () => {
   expect(crc16(new TextEncoder().encode('123456789'))).toBe(0x31c3);
@@ -38,10 +38,16 @@ test('owners and ranges are the same picture', () => {
   expect(owners[9]).toBe(-1);
 });
 
-test('ranges that name an address say the same', () => {
-  const owners = ownersOfRanges([{ first: 0, last: 3, address: 'b' }, { first: 8, last: 8, address: 'a' }], ['a', 'b']);
+test('ranges that name a workload say the same, whoever of a shard is its primary', () => {
+  const owners = ownersOfRanges([{ first: 0, last: 3, workload: 'redis-5' }, { first: 8, last: 8, workload: 'redis-1' }], [['redis-1', 'redis-4'], ['redis-2', 'redis-5']]);
   expect(rangesOf(owners, 1)).toBe('0-3');
   expect(rangesOf(owners, 0)).toBe('8');
+});
+
+test('a shard keeps its number when another joins in between and when a replica is promoted', () => {
+  const shard = (primary: string, replica: string) => ({ primary: { workload: primary }, replicas: [{ workload: replica }] });
+  const order = inLastingOrder([shard('redis-4', 'redis-1'), shard('redis-7', 'redis-8'), shard('redis-2', 'redis-10'), shard('redis-3', 'redis-6')]);
+  expect(order.map((it) => it.primary.workload)).toEqual(['redis-4', 'redis-2', 'redis-3', 'redis-7']);
 });
 
 test('slots that change hands are told', () => {

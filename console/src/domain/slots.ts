@@ -46,11 +46,24 @@ export function ownersOf(shards: { slots: string }[]): Int16Array {
   return owners;
 }
 
-/** The same from ranges that name their owner's address; the index is the one among `addresses`. */
-export function ownersOfRanges(ranges: { first: number; last: number; address: string }[], addresses: string[]): Int16Array {
+/** The same from ranges that name their owner's workload; the index is that of the shard it is in. */
+export function ownersOfRanges(ranges: { first: number; last: number; workload: string }[], shards: string[][]): Int16Array {
   const owners = new Int16Array(SLOTS).fill(-1);
-  for (const range of ranges) owners.fill(addresses.indexOf(range.address), range.first, range.last + 1);
+  for (const range of ranges) owners.fill(shards.findIndex((it) => it.includes(range.workload)), range.first, range.last + 1);
   return owners;
+}
+
+interface Members { primary: { workload: string }; replicas: { workload: string }[] }
+
+export function workloadsOf(shard: Members): string[] {
+  return [shard.primary, ...shard.replicas].map((it) => it.workload);
+}
+
+/** Shards by their oldest member: a shard keeps its number, and so its colour, when slots move, when
+    another one joins, and when a replica is promoted. */
+export function inLastingOrder<S extends Members>(shards: S[]): S[] {
+  const age = (shard: S) => Math.min(...workloadsOf(shard).map((it) => Number(/(\d+)$/.exec(it)?.[1] ?? Infinity)));
+  return [...shards].sort((a, b) => age(a) - age(b));
 }
 
 /** Slots as text, in the notation of `cluster slots`. */
