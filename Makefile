@@ -15,6 +15,13 @@ up:
 	@$(MAKE) --no-print-directory build
 	@target/release/shardyard up redis-cluster --name $(NAME) --engine process --yes
 
+# The API and the web console, built into the program.
+console:
+	@console/build
+
+serve: console build
+	@target/release/shardyard serve
+
 test:
 	@tools/test
 
@@ -27,7 +34,7 @@ bench:
 
 # Random schedules of everything that can go wrong, for as long as you like.
 soak:
-	SHARDYARD_SIM_SCHEDULES=$(SCHEDULES) cargo test --quiet -p tests --test sim random_schedules -- --nocapture
+	SHARDYARD_SIM_SCHEDULES=$(SCHEDULES) SHARDYARD_SIM_ELASTIC=$(SCHEDULES) cargo test --quiet -p tests --test sim random_schedules -- --nocapture
 
 clean:
 	cargo clean
