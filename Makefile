@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh Debian or Ubuntu with Rust:
 #   make up      a running cluster          make test     everything that is tested
-.PHONY: up test build bench soak clean
+.PHONY: up test build images bench soak clean
 
 NAME ?= demo
 SCHEDULES ?= 100000
@@ -14,6 +14,11 @@ up:
 	@tools/install redis-server
 	@$(MAKE) --no-print-directory build
 	@target/release/shardyard up redis-cluster --name $(NAME) --engine process --yes
+
+# The image `shardyard`, for jobs of templates on Docker.
+images:
+	@tools/install dockerd
+	@tools/make-image
 
 test:
 	@tools/test

@@ -50,10 +50,7 @@ ask $first rpush record \"$SHARDYARD_HOOK joined=$SHARDYARD_JOINED leaving=$SHAR
 ";
 
 /// Writes the template into a folder.
-///
-/// # Panics
-/// Where the folder cannot be written to.
-pub fn write_turns(folder: &Path) {
+fn write_turns(folder: &Path) {
     fs::write(folder.join("template.yaml"), YAML).unwrap();
     fs::write(folder.join("run"), RUN).unwrap();
     let config = "port 6379\nappendonly yes\nsave \"\"\nprotected-mode no\n";
