@@ -161,6 +161,40 @@ fn a_primary_that_lost_its_volume_comes_back_as_nobody_and_its_replicas_keep_eve
     }
 }
 
+/// The talk's template as it comes along, with our own image for its job.
+#[test]
+fn the_job_of_our_own_image_makes_the_cluster_from_the_rendered_file() {
+    if !is_docker_there() {
+        return;
+    }
+    let images = docker(&["images", "--quiet", "shardyard"]);
+    if images.is_empty() {
+        let required = std::env::var_os("SHARDYARD_REQUIRE_REAL").is_some();
+        assert!(!required, "no image shardyard: make images");
+        eprintln!("skipped: there is no image shardyard; make images builds it");
+        return;
+    }
+    let product = Shardyard::on_docker();
+    let status = product.up(&["redis-sharding"]);
+    assert_eq!(status["state"], "ready", "{status:#}");
+    assert_eq!(status["shards"].as_array().unwrap().len(), 3);
+    let log = product.ok(&["logs", product.name(), "redis-trib"]).stdout;
+    assert!(log.contains("[OK] All 16384 slots covered."), "{log}");
+    let words = ["exec", product.name(), "redis-2", "--", "redis-cli", "info"];
+    let info = product.ok(&words).stdout;
+    assert!(info.contains("cluster_enabled:1"), "{info}");
+    // The image has nothing but the binary, and nothing of a job is left behind.
+    let job = inspect("container", &product.container("redis-trib-1"));
+    assert_eq!(job["Config"]["User"], "999:999");
+    let name = product.name();
+    product.ok(&["down", name, "--delete-data", "--yes", "--confirm", name]);
+    let volumes = docker(&["volume", "ls", "--quiet"]);
+    for mount in job["Mounts"].as_array().unwrap() {
+        let volume = mount["Name"].as_str().unwrap();
+        assert!(!volumes.contains(volume), "{mount} is left behind");
+    }
+}
+
 #[test]
 fn the_jobs_of_hooks_have_their_turns_in_a_change_of_size() {
     if is_docker_there() {

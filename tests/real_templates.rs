@@ -27,8 +27,7 @@ fn addresses(product: &Shardyard, service: &str, count: usize) -> Vec<String> {
 fn ring(product: &Shardyard) -> Vec<Value> {
     let file = "/usr/local/etc/ring/ring.json";
     let shown = product.ok(&["exec", product.name(), "redis-1", "--", "cat", file]);
-    let members = shown.json()["members"].as_array().unwrap().clone();
-    members
+    shown.json()["members"].as_array().unwrap().clone()
 }
 
 #[test]

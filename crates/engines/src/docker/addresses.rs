@@ -321,6 +321,11 @@ mod tests {
         };
         let found = in_network(&request("orders", 2), &taken).unwrap();
         assert_eq!(found, [held(3), held(5)]);
+        // A job that has not run yet has an address and no container.
+        let mut asked = request("orders", 2);
+        asked.taken.insert(held(3).ip);
+        let found = in_network(&asked, &taken).unwrap();
+        assert_eq!(found, [held(5), held(6)]);
     }
 
     #[test]
