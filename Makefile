@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh Debian or Ubuntu with Rust:
 #   make up      a running cluster          make test     everything that is tested
-.PHONY: up serve test build console bench soak clean
+.PHONY: up serve test build console images bench soak clean
 
 NAME ?= demo
 SCHEDULES ?= 100000
@@ -21,6 +21,11 @@ console:
 
 serve: console build
 	@target/release/shardyard serve
+
+# The image `shardyard`, for jobs of templates on Docker.
+images:
+	@tools/install dockerd
+	@tools/make-image
 
 test:
 	@tools/test

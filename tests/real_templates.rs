@@ -132,10 +132,7 @@ fn two_instances_with_proxies_live_side_by_side() {
 /// Servers with sentinels that are quick to notice, and the addresses of both.
 fn watched(image: &str) -> (Shardyard, Vec<String>, Vec<String>) {
     let image = format!("IMAGE={image}");
-    let product = delivered(
-        "redis-sentinel",
-        &["--set", &image, "--set", "DOWN_AFTER=3000"],
-    );
+    let product = delivered("redis-sentinel", &["--set", &image]);
     let servers = addresses(&product, "redis", 3);
     let sentinels = addresses(&product, "sentinel", 3);
     wait_until(

@@ -1,8 +1,8 @@
 //! Decides when the job of a hook has its turn in a change of size, and what it is told of it.
 //!
-//! Before anything leaves its job runs, and what it fails at stays. After workloads have joined, its
-//! job runs once they are up. That a job was done is seen, as everything is: its definition holds
-//! the number of the change, so that a job of an earlier one does not count.
+//! Before anything leaves its job runs, and what it fails at stays. After workloads have joined,
+//! its job runs once they are up. That a job was done is seen, as everything is: its definition
+//! holds the number of the change, so that a job of an earlier one does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 

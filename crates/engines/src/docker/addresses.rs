@@ -167,8 +167,10 @@ pub(crate) fn in_network(
     // After the network's own address and its gateway's.
     let addresses = (subnet.first + 2..).map(Ipv4Addr::from_bits);
     let free = addresses.filter(|address| {
-        let held = taken.own_addresses.iter();
-        !held.clone().any(|it| it.ip == IpAddr::V4(*address))
+        let ip = IpAddr::V4(*address);
+        // A job that has not run yet has no container, and holds its address all the same.
+        let mut held = taken.own_addresses.iter();
+        !held.any(|it| it.ip == ip) && !request.taken.contains(&ip)
     });
     Ok(free
         .zip(&request.ports)
@@ -319,6 +321,11 @@ mod tests {
         };
         let found = in_network(&request("orders", 2), &taken).unwrap();
         assert_eq!(found, [held(3), held(5)]);
+        // A job that has not run yet has an address and no container.
+        let mut asked = request("orders", 2);
+        asked.taken.insert(held(3).ip);
+        let found = in_network(&asked, &taken).unwrap();
+        assert_eq!(found, [held(5), held(6)]);
     }
 
     #[test]

@@ -9,8 +9,7 @@ use model::image::ImageRef;
 use model::instance::Expose;
 use model::secret::Secret;
 use model::spec::{Container, RestartPolicy, ServiceKind, Volume};
-use model::workload::Existing;
-use model::workload::PlacedFile;
+use model::workload::{Existing, PlacedFile};
 
 use super::super::folders::InstanceFolder;
 use super::*;
