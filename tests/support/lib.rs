@@ -9,11 +9,19 @@
     reason = "in a test a panic is the message"
 )]
 
+mod append;
+mod census;
+mod client;
+mod corpus;
 mod docker;
 mod ledger;
 mod process;
 mod shardyard;
 
+pub use append::{Appended, Appender};
+pub use census::{Census, census, differences};
+pub use client::Client;
+pub use corpus::{plant, plant_mayflies, without_functions};
 pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};
