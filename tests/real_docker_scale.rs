@@ -1,7 +1,5 @@
 //! Growing and shrinking on a real Docker daemon, under a client that appends.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
-
 use tests::{Appender, Shardyard, census, differences, is_docker_there, plant, without_functions};
 
 /// How much later a key may expire after a move; see real_scale.rs.

@@ -68,17 +68,9 @@ fn grows_and_shrinks(image: &str) {
     for shards in [6, 3] {
         let changed = scale(&product, shards);
         proved(&changed);
-        eprintln!("{image}: {shards} shards, {}", changed["proof"]);
     }
     let appended = appender.stop();
     assert!(appended.count() > 1000, "{image}: {}", appended.count());
-    let gap = appended.longest_gap.as_millis();
-    eprintln!(
-        "{image}: {} appended, {} failed, longest gap {gap} ms, {:?}",
-        appended.count(),
-        appended.failed,
-        appended.failures
-    );
     assert_eq!(
         appended.faults(&product.urls()),
         Vec::<String>::new(),
