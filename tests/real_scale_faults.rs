@@ -209,28 +209,3 @@ fn a_slot_that_somebody_left_open_is_settled_and_loses_nothing() {
     assert_eq!(grown.code, 0, "{}{}", grown.stdout, grown.stderr);
     whole(&product, &appender.stop(), 4);
 }
-
-/// Finding 3: MIGRATE deletes at the source when the target's primary has the key. With the target's
-/// replica cut off and the target dead, the key would be nowhere.
-#[test]
-fn a_target_that_dies_while_its_replica_is_cut_off_takes_no_acknowledged_write_with_it() {
-    let (product, appender) = filled();
-    let mut first = growing(&product);
-    slots_move(&product);
-    // Whoever writes to a primary whose replica is cut off may lose that without any move.
-    let appended = appender.stop();
-    let replica = product.pid("redis-8");
-    kill(replica, Signal::STOP);
-    // At once, while a round is under way: the fence lets nothing more follow it.
-    let target = product.pid("redis-7");
-    kill(target, Signal::KILL);
-    // Only then the replica hears again: earlier, it would get what this is about.
-    wait_until("the target is seen dead", LIMIT, || {
-        product.running_pid("redis-7") != Some(target)
-    });
-    kill(replica, Signal::CONT);
-    let code = first.wait().unwrap().code();
-    assert!(matches!(code, Some(0 | 1 | 3 | 4 | 5)), "{code:?}");
-    product.up(&[]);
-    whole(&product, &appended, 4);
-}

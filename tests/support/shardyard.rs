@@ -210,21 +210,11 @@ impl Shardyard {
     }
 
     /// The pid of a workload's process, as its supervisor noted it.
-    ///
-    /// # Panics
-    /// Where it does not run.
     #[must_use]
     pub fn pid(&self, workload: &str) -> u32 {
-        let pid = self.running_pid(workload);
-        pid.unwrap_or_else(|| panic!("{workload} has no process"))
-    }
-
-    /// The same for a workload that may not run.
-    #[must_use]
-    pub fn running_pid(&self, workload: &str) -> Option<u32> {
         let text = fs::read_to_string(self.workload(workload).join("state.json")).unwrap();
         let state: Value = serde_json::from_str(&text).unwrap();
-        find_pid(&state)
+        find_pid(&state).unwrap_or_else(|| panic!("{workload} has no process: {text}"))
     }
 
     /// The pid of the instance's supervisor.
