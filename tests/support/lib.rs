@@ -9,7 +9,11 @@
     reason = "in a test a panic is the message"
 )]
 
+mod append;
 mod bare;
+mod census;
+mod client;
+mod corpus;
 mod docker;
 pub mod http;
 mod ledger;
@@ -18,7 +22,11 @@ mod process;
 mod shardyard;
 mod turns;
 
+pub use append::{Appended, Appender};
 pub use bare::BareServers;
+pub use census::{Census, census, differences};
+pub use client::Client;
+pub use corpus::{plant, plant_mayflies, without_functions};
 pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};

@@ -277,6 +277,19 @@ impl Shardyard {
     }
 }
 
+impl Shardyard {
+    /// The addresses of the primaries.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<String> {
+        let status = self.status();
+        let shards = status["shards"].as_array().unwrap();
+        shards
+            .iter()
+            .map(|shard| shard["primary"]["address"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
 impl Drop for Shardyard {
     fn drop(&mut self) {
         if std::env::var_os("SHARDYARD_KEEP").is_some() {

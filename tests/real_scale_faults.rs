@@ -1,0 +1,211 @@
+//! What happens to data when something ends in the middle of a move: ourselves, a server, a role, an
+//! operator who is not alone. Each ends with one plain command, and nothing is lost.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tests::{Appended, Appender, Client, Shardyard, kill, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A cluster with keys in each slot's neighbourhood, and a client that appends.
+fn filled() -> (Shardyard, Appender) {
+    let product = Shardyard::new();
+    product.up(&["--memory", "64MiB", "--set", "NODE_TIMEOUT=2000"]);
+    let mut client = Client::new(&product.urls());
+    for number in 0..3000 {
+        let key = format!("key:{number}").into_bytes();
+        let mut set = redis::cmd("SET");
+        set.arg(&key).arg(number);
+        let _: String = client.ask(&key, &set).unwrap();
+    }
+    let appender = Appender::start(product.urls());
+    (product, appender)
+}
+
+/// Nothing is lost, each key has its value, all slots are served, and nothing is left to do.
+fn whole(product: &Shardyard, appended: &Appended, shards: usize) {
+    let urls = product.urls();
+    assert_eq!(appended.faults(&urls), Vec::<String>::new());
+    let mut client = Client::new(&urls);
+    for number in 0..3000 {
+        let key = format!("key:{number}").into_bytes();
+        let mut get = redis::cmd("GET");
+        get.arg(&key);
+        let value: Option<u32> = client.ask(&key, &get).unwrap();
+        assert_eq!(value, Some(number));
+    }
+    let status = product.status();
+    assert_eq!(status["state"], "ready", "{status:#}");
+    assert_eq!(status["shards"].as_array().unwrap().len(), shards);
+    assert_eq!(product.steps_left(), 0);
+}
+
+/// Begins to grow to four shards, slowly enough that something can happen meanwhile.
+fn growing(product: &Shardyard) -> Child {
+    let words = [
+        "scale",
+        product.name(),
+        "--shards",
+        "4",
+        "--max-rate",
+        "200",
+        "--yes",
+    ];
+    product.start(&words)
+}
+
+/// Waits until slots move: some node has an open one.
+fn slots_move(product: &Shardyard) {
+    let mut client = Client::new(&product.urls());
+    let primaries = product.primaries();
+    let mut nodes = redis::cmd("CLUSTER");
+    nodes.arg("NODES");
+    wait_until("slots move", LIMIT, || {
+        primaries.iter().any(|address| {
+            let said: Result<String, _> = client.ask_node(address, &nodes);
+            said.is_ok_and(|text| text.contains("->-"))
+        })
+    });
+}
+
+#[test]
+fn a_second_operator_is_told_who_is_at_work_and_changes_nothing() {
+    let (product, appender) = filled();
+    let mut first = growing(&product);
+    slots_move(&product);
+    let name = product.name();
+    let second = product.run(&["scale", name, "--shards", "5", "--yes", "-o", "json"]);
+    assert_eq!(second.code, 7, "{}{}", second.stdout, second.stderr);
+    let message = second.json()["error"]["message"].to_string();
+    assert!(
+        message.contains(&format!("pid {}", first.id())),
+        "{message}"
+    );
+    assert!(message.contains("scale"), "{message}");
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    whole(&product, &appender.stop(), 4);
+}
+
+#[test]
+fn an_interrupted_growth_is_finished_by_the_next_up() {
+    let (product, appender) = filled();
+    let mut first = growing(&product);
+    slots_move(&product);
+    kill(first.id(), Signal::INT);
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    product.up(&[]);
+    whole(&product, &appender.stop(), 4);
+}
+
+/// Moments after the first slot is open, in milliseconds. SHARDYARD_SCALE_KILLS asks for more.
+fn moments() -> Vec<u64> {
+    let asked = std::env::var("SHARDYARD_SCALE_KILLS").ok();
+    let count: u64 = asked.and_then(|text| text.parse().ok()).unwrap_or(2);
+    (0..count).map(|number| number * 4000 / count).collect()
+}
+
+#[test]
+fn whoever_is_killed_while_slots_move_is_followed_by_one_up_and_nothing_is_lost() {
+    for moment in moments() {
+        let (product, appender) = filled();
+        let mut first = growing(&product);
+        slots_move(&product);
+        std::thread::sleep(Duration::from_millis(moment));
+        kill(first.id(), Signal::KILL);
+        first.wait().unwrap();
+        product.up(&[]);
+        whole(&product, &appender.stop(), 4);
+    }
+}
+
+/// Kills the server of a workload while slots move, and lets the growth end as it can; then one
+/// plain `up`.
+fn killed_while_slots_move(workload: impl FnOnce(&Shardyard) -> String) {
+    let (product, appender) = filled();
+    let mut first = growing(&product);
+    slots_move(&product);
+    kill(product.pid(&workload(&product)), Signal::KILL);
+    let code = first.wait().unwrap().code();
+    assert!(matches!(code, Some(0 | 1 | 3 | 4 | 5)), "{code:?}");
+    product.up(&[]);
+    whole(&product, &appender.stop(), 4);
+}
+
+fn primary(product: &Shardyard, shard: usize) -> String {
+    let status = product.status();
+    let workload = &status["shards"][shard]["primary"]["workload"];
+    workload.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_source_that_is_killed_while_slots_move_loses_nothing() {
+    killed_while_slots_move(|product| primary(product, 0));
+}
+
+#[test]
+fn a_target_that_is_killed_while_slots_move_loses_nothing() {
+    // The first newcomer is the new shard's primary.
+    killed_while_slots_move(|_| "redis-7".to_owned());
+}
+
+#[test]
+fn a_failover_by_hand_while_slots_move_loses_nothing() {
+    let (product, appender) = filled();
+    let mut first = growing(&product);
+    slots_move(&product);
+    let status = product.status();
+    let replica = status["shards"][0]["replicas"][0]["workload"]
+        .as_str()
+        .unwrap();
+    let words = [
+        "exec",
+        product.name(),
+        replica,
+        "--",
+        "redis-cli",
+        "CLUSTER",
+        "FAILOVER",
+    ];
+    product.ok(&words);
+    let code = first.wait().unwrap().code();
+    assert!(matches!(code, Some(0 | 1 | 3 | 4)), "{code:?}");
+    product.up(&[]);
+    whole(&product, &appender.stop(), 4);
+}
+
+#[test]
+fn a_slot_that_somebody_left_open_is_settled_and_loses_nothing() {
+    let (product, appender) = filled();
+    let status = product.status();
+    let node = |shard: usize| {
+        let primary = &status["shards"][shard]["primary"];
+        let part = |name: &str| primary[name].as_str().unwrap().to_owned();
+        (part("id"), part("workload"))
+    };
+    let ((source_id, source), (target_id, target)) = (node(0), node(1));
+    for (workload, state, other) in [
+        (&target, "IMPORTING", &source_id),
+        (&source, "MIGRATING", &target_id),
+    ] {
+        let name = product.name();
+        product.ok(&[
+            "exec",
+            name,
+            workload,
+            "--",
+            "redis-cli",
+            "CLUSTER",
+            "SETSLOT",
+            "0",
+            state,
+            other,
+        ]);
+    }
+    let grown = product.run(&["scale", product.name(), "--shards", "4", "--yes"]);
+    assert_eq!(grown.code, 0, "{}{}", grown.stdout, grown.stderr);
+    whole(&product, &appender.stop(), 4);
+}
