@@ -115,7 +115,8 @@ impl Operations {
             entries.remove(&id);
         }
         drop(entries);
-        self.hub.tell(instance, EventBody::Operation(body.clone()));
+        self.hub
+            .tell(instance, EventBody::Operation(Box::new(body.clone())));
         Ok((body, cancel))
     }
 
@@ -220,7 +221,7 @@ impl Operations {
         if tells {
             entry.told = Instant::now();
             self.hub
-                .tell(&body.instance, EventBody::Operation(body.clone()));
+                .tell(&body.instance, EventBody::Operation(Box::new(body.clone())));
         }
         Some(body)
     }

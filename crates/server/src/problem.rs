@@ -12,7 +12,7 @@ use crate::wire::ProblemBody;
 /// A fault on its way out.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    fault: Fault,
+    fault: Box<Fault>,
     status: StatusCode,
 }
 
@@ -28,7 +28,7 @@ impl Problem {
             _ => Class::Refused,
         };
         Self {
-            fault: Fault::new(code, class, message).with_help(help),
+            fault: Box::new(Fault::new(code, class, message).with_help(help)),
             status,
         }
     }
@@ -46,6 +46,7 @@ impl Problem {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let status = status_of(&fault);
+        let fault = Box::new(fault);
         Self { fault, status }
     }
 }
@@ -56,6 +57,7 @@ impl From<JsonRejection> for Problem {
         let fault = Fault::new("SY6009", Class::Usage, "the body cannot be read")
             .with_cause(rejection.body_text())
             .with_help("its form stands in /api/v1/openapi.json");
+        let fault = Box::new(fault);
         Self { fault, status }
     }
 }

@@ -13,7 +13,7 @@ use model::fault::Fault;
 use model::finding::Severity;
 use model::ids::InstanceName;
 
-use crate::server::{Server, Typed};
+use crate::server::{Server, Task, Typed};
 use crate::wire::{EventBody, FindingBody};
 
 /// How often all instances are looked at.
@@ -97,7 +97,12 @@ async fn one(server: &Arc<Server>, name: &InstanceName, known: &mut Patience) ->
         by_itself: true,
     };
     let command = Command::Up(request(name, false));
-    let begun = server.begin(name, "up", USER, command, approver)?;
+    let task = Task {
+        name,
+        verb: "up",
+        user: USER,
+    };
+    let begun = server.begin(task, command, approver)?;
     ended(server, &begun.id).await
 }
 

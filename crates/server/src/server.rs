@@ -129,12 +129,11 @@ impl Server {
     /// Begins a command that takes its time.
     pub(crate) fn begin(
         self: &Arc<Self>,
-        name: &InstanceName,
-        verb: &str,
-        user: &str,
+        task: Task<'_>,
         command: Command,
         approver: Typed,
     ) -> Result<OperationBody, Fault> {
+        let Task { name, verb, user } = task;
         self.must_be_free(name)?;
         let (body, cancel) = self.operations.begin(name.as_str(), verb, user)?;
         let recorder = Recorder {
@@ -213,6 +212,14 @@ fn hosts(listen: SocketAddr, further: Vec<String>) -> Vec<String> {
         hosts.push(name);
     }
     hosts
+}
+
+/// What is begun: on which instance, what, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) name: &'a InstanceName,
+    pub(crate) verb: &'a str,
+    pub(crate) user: &'a str,
 }
 
 /// Answers the driver's questions for whoever asked over HTTP: to ask for it is to agree to the

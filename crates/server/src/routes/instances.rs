@@ -23,7 +23,7 @@ use super::Answer;
 use crate::door::{About, Operator, Viewer};
 use crate::operations::Known;
 use crate::problem::Problem;
-use crate::server::{Server, Typed, unconfirmed};
+use crate::server::{Server, Task, Typed, unconfirmed};
 use crate::shelf;
 use crate::wire::{
     DownBody, InstanceList, InstanceRow, InstanceStatus, PlanBody, RebalanceBody, ScaleBody, UpBody,
@@ -132,9 +132,12 @@ impl Change<'_> {
             name: self.confirm,
             by_itself: false,
         };
-        let begun = self
-            .server
-            .begin(&self.name, self.verb, self.user, command, approver)?;
+        let task = Task {
+            name: &self.name,
+            verb: self.verb,
+            user: self.user,
+        };
+        let begun = self.server.begin(task, command, approver)?;
         if let Some(key) = &key {
             operations.remember(key, &text, &begun.id);
         }

@@ -31,10 +31,11 @@ use crate::wire::{
 };
 
 async fn status(server: &Server, name: &str) -> Answer<Box<Status>> {
-    match server.ask(Command::Status(instance_name(name)?)).await? {
-        Reply::Status(status) => Ok(status),
-        _ => Err(odd()),
-    }
+    let name = instance_name(name)?;
+    let Reply::Status(status) = server.ask(Command::Status(name)).await? else {
+        return Err(odd());
+    };
+    Ok(status)
 }
 
 pub(super) async fn slots(

@@ -214,7 +214,7 @@ impl ProblemBody {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventBody {
     /// An operation began, went on or ended; it is told whole.
-    Operation(OperationBody),
+    Operation(Box<OperationBody>),
     /// An operation noticed something on the way.
     Finding {
         /// The instance.
