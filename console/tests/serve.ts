@@ -47,6 +47,10 @@ export class Served {
       child.stdout!.on('data', read);
       child.stderr!.on('data', read);
       child.once('exit', (code) => { clearTimeout(limit); fail(new Error(`serve ended with ${code}:\n${told}`)); });
+    }).catch((error: unknown) => {
+      child.kill('SIGKILL');
+      rmSync(home, { recursive: true, force: true });
+      throw error;
     });
     return new Served(`http://127.0.0.1:${port}`, token, home, child);
   }
