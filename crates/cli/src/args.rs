@@ -263,7 +263,7 @@ pub(crate) enum By {
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArguments {
     /// The latency that clients may see while slots move, as 5ms; 0 for no such limit [default:
-    /// 20ms]
+    /// 10ms]
     #[arg(long, value_name = "TIME")]
     pub(crate) max_latency: Option<String>,
     /// The most keys a second
