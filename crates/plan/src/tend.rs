@@ -2,8 +2,8 @@
 //! or go. It is what `redis-cli --cluster reshard | rebalance | add-node | del-node` decide, on a
 //! view of *every* node.
 //!
-//! A cluster in disorder is not changed: it is settled first (`fix`). Nothing here takes a slot from
-//! a node that does not answer.
+//! A cluster in disorder is not changed: it is settled first (`fix`). Nothing here takes a slot
+//! from a node that does not answer.
 
 mod name;
 mod refusal;

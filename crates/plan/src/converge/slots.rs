@@ -71,7 +71,7 @@ pub(super) fn goes_to_former(layout: &Layout, view: &View) -> bool {
     })
 }
 
-/// Brings the slots of a shard to one of its nodes, the acting one, where two of them are primaries:
+/// Brings the slots of a shard to one of its nodes, the acting one, where two are primaries:
 /// a slot came to a primary in the moment in which its replica took over, and only what it had
 /// before is its successor's. Nobody knows but it what it has since; it becomes a replica only once
 /// it has nothing of its own.

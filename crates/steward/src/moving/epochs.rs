@@ -56,8 +56,8 @@ pub(super) async fn await_word(work: Work<'_>, pair: &Pair) -> Result<Ends, Stew
     }
 }
 
-/// Both ends must have these slots open towards each other still. Who was a replica for a moment has
-/// not, and what was written in that moment is somewhere else.
+/// Both ends must have these slots open towards each other still. Who was a replica for a moment
+/// has not, and what was written in that moment is somewhere else.
 pub(super) fn must_be_open(ends: &Ends, pair: &Pair, slots: &[Slot]) -> Result<(), StewardError> {
     let is_open = |report: &ClusterReport, slot: Slot, direction: OpenDirection| {
         let mut open = report.myself().into_iter().flat_map(|it| &it.open_slots);
