@@ -18,7 +18,7 @@ use crate::execute::{Scene, execute};
 use crate::proof::Probe;
 use crate::scale::Changed;
 use crate::status::status;
-use crate::{lock, votes, wait};
+use crate::{lock, wait};
 
 /// Which handovers the user wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,7 +70,6 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
             plan: &plan,
             findings: &[],
         })?;
-        votes::wait(control, &store, &instance, &plan).await?;
         let who = lock::Operator::me("failover");
         let operation = store.begin(&instance.name, "failover", &who.user)?;
         let login = instance.spec.operator.as_ref();

@@ -29,7 +29,6 @@ mod status;
 mod tend;
 mod trib;
 mod up;
-mod votes;
 mod wait;
 
 pub use command::{Command, Control, Reply};

@@ -228,25 +228,6 @@ impl Store {
         Ok(last.map_err(|error| self.broken(&error))?.unwrap_or(false))
     }
 
-    /// How long ago the last operation on an instance ended; `None` where none has, or where the
-    /// clock was set back since.
-    ///
-    /// # Errors
-    /// Where the state cannot be read.
-    pub fn since_last(&self, instance: &InstanceName) -> Result<Option<Duration>, Fault> {
-        let ended: Option<String> = self
-            .connection
-            .query_row(
-                "SELECT max(ended_at) FROM operation WHERE instance = ?1",
-                params![instance.as_str()],
-                |row| row.get(0),
-            )
-            .map_err(|error| self.broken(&error))?;
-        let ended = ended.and_then(|it| it.parse::<jiff::Timestamp>().ok());
-        let since = ended.map(|it| jiff::Timestamp::now().duration_since(it));
-        Ok(since.and_then(|it| Duration::try_from(it).ok()))
-    }
-
     fn broken(&self, error: &rusqlite::Error) -> Fault {
         broken(&self.home.database(), error)
     }

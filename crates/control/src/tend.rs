@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use model::address::NodeAddress;
 use model::command::{NodeAnswer, NodeCommand};
-use model::fault::{Code, Fault};
+use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
+use model::ids::InstanceName;
 use model::migration::{MoveManner, SlotMove};
 use model::slots::SlotSet;
 use model::step::{Outcome, Plan, Step, StewardStep};
@@ -123,10 +124,13 @@ pub struct Tended {
 /// Does it.
 pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fault> {
     let began = control.hands.clock.now();
-    let _lock = if request.dry_run {
-        None
-    } else {
-        lock_of_ours(control, request.cluster.seed, request.wish.verb())?
+    let ours = instance_at(control, request.cluster.seed)?;
+    must_be_its_own(&request.wish, ours.as_ref())?;
+    let _lock = match &ours {
+        Some(name) if !request.dry_run => {
+            Some(lock::take(&control.home, name, request.wish.verb())?)
+        }
+        Some(_) | None => None,
     };
     let mut notices = Vec::new();
     let mut done = Done::default();
@@ -186,23 +190,33 @@ const fn rounds(wish: &Wish) -> usize {
     }
 }
 
-/// The lock of the instance whose node this is.
-fn lock_of_ours(
-    control: &Control,
-    node: NodeAddress,
-    verb: &'static str,
-) -> Result<Option<lock::Lock>, Fault> {
+/// The instance whose node this is.
+fn instance_at(control: &Control, node: NodeAddress) -> Result<Option<InstanceName>, Fault> {
     let store = control.store()?;
     for name in store.names()? {
         // One that cannot be read is not the one that we work on.
         if let Ok(Some(stored)) = store.load(&name) {
             let mut seats = stored.instance.layout.seats.values();
             if seats.any(|it| it.address == node) {
-                return lock::take(&control.home, &name, verb).map(Some);
+                return Ok(Some(name));
             }
         }
     }
     Ok(None)
+}
+
+/// Which nodes an instance has is stored with it: one that joined beside it would be taken for a
+/// stranger's, and one that left would be brought back.
+fn must_be_its_own(wish: &Wish, instance: Option<&InstanceName>) -> Result<(), Fault> {
+    let (Some(name), Wish::Join(_) | Wish::Leave(_)) = (instance, wish) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the nodes of this cluster are those of instance {name}; {} would not last",
+        wish.verb()
+    );
+    let help = format!("shardyard scale {name} --shards S --replicas R   grows and shrinks it");
+    Err(Fault::new("SY4051", Class::Refused, message).with_help(help))
 }
 
 async fn plan_for(control: &Control, request: &Request, seen: Seen<'_>) -> Result<Plan, Fault> {

@@ -73,11 +73,14 @@ pub enum NodeCommand {
     },
     /// `INFO replication`.
     Replication,
+    /// `CLIENT LIST TYPE master`, on a replica: for how many seconds its link to its primary has
+    /// been up, as a number; nothing where it has none (Redis 5.0).
+    LinkAge,
     /// `CLUSTER NODES`.
     Cluster,
     /// `ASKING`: the next command may be about a slot that is on its way here.
     Asking,
-    /// `SET key value`.
+    /// `SET key value EX 3600`: a key of ours that a killed run leaves behind goes by itself.
     Set {
         /// The key.
         key: Key,

@@ -355,10 +355,12 @@ fn must_be_new(address: NodeAddress, seen: &NodeView) -> Result<Member, Refusal>
 /// Where the cluster is in disorder for another reason than this node, or the node owns slots.
 pub fn leave(seen: Seen<'_>, named: &Named, policy: Policy) -> Result<Plan, Refusal> {
     let members = seen.members();
-    let (id, member) = match named.among(&members) {
-        Ok(member) => (member.id, Some(member)),
-        Err(refusal) => (silent(seen, named).ok_or(refusal)?, None),
+    let id = match (named, named.among(&members)) {
+        // An address may have had another node before.
+        (Named::Address(_), Ok(member)) => member.id,
+        (Named::Address(_) | Named::Id(_), _) => known(seen, named)?,
     };
+    let member = members.iter().copied().find(|it| it.id == id);
     let slots = owned(seen, id);
     if !slots.is_empty() {
         return Err(Refusal::OwnsSlots {
@@ -411,13 +413,14 @@ pub fn leave(seen: Seen<'_>, named: &Named, policy: Policy) -> Result<Plan, Refu
     Ok(plan(seen, phases))
 }
 
-/// A node that does not answer, by the word of those that do.
-fn silent(seen: Seen<'_>, named: &Named) -> Option<NodeId> {
+/// The one node of this name, also of those that do not answer, by the word of those that do.
+fn known(seen: Seen<'_>, named: &Named) -> Result<NodeId, Refusal> {
     let clusters = seen.view.values().filter_map(NodeView::cluster);
-    let mut peers = clusters.flat_map(|cluster| &cluster.peers);
-    peers
-        .find(|peer| named.is(peer.id, peer.address))
-        .map(|peer| peer.id)
+    let peers = clusters.flat_map(|cluster| &cluster.peers);
+    let found = peers.filter(|peer| named.is(peer.id, peer.address));
+    // Each of the others has a word on it.
+    let ids: BTreeSet<NodeId> = found.map(|peer| peer.id).collect();
+    named.only(ids.into_iter(), |id| id)
 }
 
 /// What a node owns by its own word or by that of anybody.

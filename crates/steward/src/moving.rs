@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 
 use futures::future::{Either, join_all, select};
 use model::address::NodeAddress;
+use model::fault::{Class, Explain};
 use model::migration::{BigKeys, Driver, MoveManner, SlotMove, Wish};
 use model::step::Member;
 
@@ -48,6 +49,11 @@ impl Work<'_> {
     /// Whether whoever oversees the move wants it to end.
     fn must_stop(&self) -> bool {
         self.ground.overseer.wish() == Wish::Stop
+    }
+
+    /// Whether no further slots are to be begun with.
+    fn must_end(&self) -> bool {
+        self.must_stop() || self.tally.is_ending()
     }
 }
 
@@ -95,7 +101,7 @@ pub(crate) async fn ensure(
 async fn all(work: Work<'_>, pairs: &[Pair]) -> Result<(), StewardError> {
     let by_key = pairs.iter().filter_map(Pair::by_key);
     for round in rounds(by_key.collect()) {
-        first_error(join_all(round.iter().map(|pair| window::move_all(work, pair))).await)?;
+        first_error(join_all(round.iter().map(|pair| by_windows(work, pair))).await)?;
     }
     let of = |driver: Driver| -> Vec<Pair> {
         let atomic = pairs.iter().filter(|pair| pair.driver == driver);
@@ -105,6 +111,19 @@ async fn all(work: Work<'_>, pairs: &[Pair]) -> Result<(), StewardError> {
         atomic::migrate_slots(work, &round).await?;
     }
     atomic::import(work, &of(Driver::MigrationImport)).await
+}
+
+/// Moves one pair's slots by windows. Where one end is not what it was the view is no longer true,
+/// and the other pairs end at their next window too: a new plan can do in a second what this one
+/// would wait for.
+async fn by_windows(work: Work<'_>, pair: &Pair) -> Result<(), StewardError> {
+    let moved = window::move_all(work, pair).await;
+    if let Err(error) = &moved
+        && matches!(error.class(), Class::NotConverged | Class::Unreachable)
+    {
+        work.tally.end();
+    }
+    moved
 }
 
 /// The pairs in rounds in which no node both gives and takes.

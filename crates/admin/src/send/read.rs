@@ -35,6 +35,7 @@ pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, 
             .replication()
             .map(NodeAnswer::Replication)
             .ok_or("it names no role"),
+        NodeCommand::LinkAge => link_age(&text(value)?),
         NodeCommand::Cluster => cluster(&text(value)?),
         NodeCommand::SlotMigrations | NodeCommand::ImportStatus => {
             migrations(value).map(NodeAnswer::Migrations)
@@ -110,6 +111,15 @@ fn cluster(nodes: &str) -> Result<NodeAnswer, Problem> {
         current_epoch,
         peers,
     })))
+}
+
+/// The age of the youngest link: there is one, but for a moment in which a replica links anew.
+fn link_age(clients: &str) -> Result<NodeAnswer, Problem> {
+    let fields = clients.split_ascii_whitespace();
+    let ages = fields.filter_map(|field| field.strip_prefix("age="));
+    let ages: Result<Vec<u64>, _> = ages.map(str::parse).collect();
+    let youngest = ages.map_err(|_| "an age is no number")?.into_iter().min();
+    Ok(youngest.map_or(NodeAnswer::Nothing, NodeAnswer::Number))
 }
 
 fn setting(value: Value) -> Result<NodeAnswer, Problem> {
@@ -220,6 +230,16 @@ mod tests {
             assert_eq!(read[0].ranges.len(), 2);
             assert_eq!(read[0].state, AtomicState::Running);
         }
+    }
+
+    #[test]
+    fn the_age_of_a_link_is_that_of_the_youngest() {
+        let line = "id=3 addr=127.0.0.1:7001 name= age=42 idle=1 flags=M cmd=ping";
+        let two = format!("{line}\n{}\n", line.replace("age=42", "age=7"));
+        let read = |text: &str| answer(&NodeCommand::LinkAge, bulk(text));
+        assert_eq!(read(&two), Ok(NodeAnswer::Number(7)));
+        assert_eq!(read(""), Ok(NodeAnswer::Nothing));
+        assert!(read("id=3 age=soon").is_err());
     }
 
     #[test]

@@ -9,6 +9,9 @@ use redis::Cmd;
 /// The database of every cluster.
 const DATABASE: u32 = 0;
 
+/// How long a key that is set stays: longer than any change of size, and no longer.
+const SET_SECONDS: u32 = 3600;
+
 /// The words of a command. `MIGRATE` logs in at its target with our own user.
 pub(super) fn words(command: &NodeCommand, credentials: Option<&Credentials>) -> Cmd {
     let mut words = Cmd::new();
@@ -34,6 +37,7 @@ pub(super) const fn name(command: &NodeCommand) -> &'static str {
         NodeCommand::SizeOf { .. } => "MEMORY USAGE",
         NodeCommand::Migrate { .. } => "MIGRATE",
         NodeCommand::Replication => "INFO",
+        NodeCommand::LinkAge => "CLIENT LIST",
         NodeCommand::Cluster => "CLUSTER NODES",
         NodeCommand::Asking => "ASKING",
         NodeCommand::Set { .. } => "SET",
@@ -74,6 +78,7 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
         }
         NodeCommand::Set { key, value } => {
             words.arg(key.as_slice()).arg(value.as_slice());
+            words.arg("EX").arg(SET_SECONDS);
         }
         NodeCommand::Get { key } | NodeCommand::Del { key } => {
             words.arg(key.as_slice());
@@ -81,6 +86,9 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
         NodeCommand::Migrate { .. } => migrate(command, credentials, words),
         NodeCommand::Replication => {
             words.arg("replication");
+        }
+        NodeCommand::LinkAge => {
+            words.arg("TYPE").arg("master");
         }
         NodeCommand::MigrateSlots { ranges: slots, to } => {
             words.arg("SLOTSRANGE");
@@ -223,6 +231,9 @@ mod tests {
             "CLUSTER MIGRATION CANCEL ID x",
         );
         check(NodeCommand::Replication, "INFO replication");
+        check(NodeCommand::LinkAge, "CLIENT LIST TYPE master");
+        let (key, value) = (b"k".to_vec(), b"v".to_vec());
+        check(NodeCommand::Set { key, value }, "SET k v EX 3600");
         check(
             NodeCommand::SizeOf {
                 key: b"a b".to_vec(),

@@ -3,12 +3,12 @@
 //! Only names are made here; nothing is opened, made or removed.
 //!
 //! ```text
-//! HOME/instances/NAME/             supervisor.lock  supervisor.sock  supervisor.log
-//!                    /deleted/     what is on its way out, no workload any more
-//!                    /workloads/redis-1/   launch.json  state.json  lock  log  log.1
-//!                                      /files/etc/redis/redis.conf     a file by its target
-//!                                      /volumes/data/                  a volume by its name
-//!                                      /work/                          its folder without a volume
+//! HOME/instances/NAME/    supervisor.lock  supervisor.sock  supervisor.log
+//!     deleted/            what is on its way out, no workload any more
+//!     workloads/redis-1/  launch.json  state.json  lock  log  log.1
+//!         files/etc/redis/redis.conf  a file by its target
+//!         volumes/data/   a volume by its name
+//!         work/           its folder without a volume
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -42,11 +42,20 @@ impl Named {
 
     /// The one node of this name.
     pub(super) fn among(&self, members: &[Member]) -> Result<Member, Refusal> {
-        let mut found = members.iter().filter(|it| self.is(it.id, Some(it.address)));
+        let found = members.iter().filter(|it| self.is(it.id, Some(it.address)));
+        self.only(found.copied(), |it| it.id)
+    }
+
+    /// The one that was found under this name.
+    pub(super) fn only<T>(
+        &self,
+        mut found: impl Iterator<Item = T>,
+        id: impl Fn(T) -> NodeId,
+    ) -> Result<T, Refusal> {
         match (found.next(), found.next()) {
-            (Some(member), None) => Ok(*member),
+            (Some(one), None) => Ok(one),
             (None, _) => Err(Refusal::Unknown(self.clone())),
-            (Some(one), Some(other)) => Err(Refusal::Ambiguous(self.clone(), *one, *other)),
+            (Some(one), Some(other)) => Err(Refusal::Ambiguous(self.clone(), id(one), id(other))),
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum Refusal {
     /// No node of the cluster has this name.
     Unknown(Named),
     /// Two nodes have it.
-    Ambiguous(Named, Member, Member),
+    Ambiguous(Named, NodeId, NodeId),
     /// It is a replica.
     NoPrimary(Member),
     /// A node cannot give slots to itself.

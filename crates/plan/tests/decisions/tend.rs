@@ -2,6 +2,7 @@
 
 use model::address::NodeAddress;
 use model::fault::Explain;
+use model::ids::NodeId;
 use model::slots::{Slot, SlotSet};
 use model::step::Plan;
 use model::view::{NodeView, OpenDirection, OpenSlot};
@@ -213,6 +214,39 @@ fn a_node_goes_only_without_slots_and_its_replicas_copy_others() {
     let mut gone = Scene::whole(3, 1);
     gone.view.nodes.insert(address(4), silent(4));
     assert!(!ask(&gone, 4).unwrap().is_empty());
+}
+
+/// Everybody knows this node by another id.
+fn rename(scene: &mut Scene, from: NodeId, to: NodeId) {
+    for node in scene.view.nodes.values_mut() {
+        let NodeView::Answering(report) = node else {
+            continue;
+        };
+        let cluster = report.cluster.as_mut().unwrap();
+        let peers = cluster.peers.iter_mut().map(|it| &mut it.id);
+        for known in peers.chain([&mut cluster.id]).filter(|it| **it == from) {
+            *known = to;
+        }
+    }
+}
+
+#[test]
+fn a_name_that_two_nodes_have_makes_neither_go() {
+    let mut scene = Scene::whole(3, 1);
+    let ask = |scene: &Scene, text: &str| {
+        let named = Named::id(text).unwrap();
+        with(scene, |seen| leave(seen, &named, POLICY))
+    };
+    // Two replicas of one name, of which one is silent, and then both.
+    let [one, other] = ["aaaa1", "aaaa2"].map(|it| NodeId::parse(&format!("{it:0<40}")).unwrap());
+    rename(&mut scene, id(4), one);
+    rename(&mut scene, id(5), other);
+    for silenced in [4, 5] {
+        assert_eq!(code(ask(&scene, "aaaa")), "SY2432");
+        scene.view.nodes.insert(address(silenced), silent(silenced));
+    }
+    assert_eq!(code(ask(&scene, "aaaa")), "SY2432");
+    assert!(!ask(&scene, "aaaa2").unwrap().is_empty());
 }
 
 #[test]

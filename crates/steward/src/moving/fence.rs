@@ -63,6 +63,11 @@ async fn by_one(
         if answers.iter().flatten().any(|answer| has(answer, offset)) {
             return Ok(());
         }
+        // It has followed on: what the primary of before has counts no more.
+        let is_primary = |answer: &Replication| matches!(answer, Replication::Primary { .. });
+        if answers.iter().flatten().any(is_primary) {
+            return Err(StewardError::NoPrimary { node: primary });
+        }
         let waited = ground.clock.now().saturating_sub(began);
         if waited >= LIMIT {
             return Err(StewardError::NotCopied {

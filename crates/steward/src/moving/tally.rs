@@ -1,5 +1,6 @@
-//! How far a move is. Counted by many at once, told by one.
+//! How far a move is, and whether it is to end. Counted by many at once, told by one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub(super) struct Tally {
     slots_total: u32,
     keys_total: u64,
     numbers: Mutex<Numbers>,
+    is_ending: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ impl Tally {
             slots_total,
             keys_total,
             numbers: Mutex::default(),
+            is_ending: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +66,16 @@ impl Tally {
         if numbers.brake == Some(brake) {
             numbers.brake = None;
         }
+    }
+
+    /// What is left is no more to be done: the plan that it is of has had its time.
+    pub(super) fn end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is left is no more to be done.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     /// How far it is.

@@ -56,7 +56,7 @@ pub(super) async fn move_all(work: Work<'_>, pair: &Pair) -> Result<(), StewardE
     };
     let mut keys = fetch(work, pair, current).await?;
     loop {
-        if work.must_stop() {
+        if work.must_end() {
             return Err(StewardError::Stopped);
         }
         let next = windows.next();
@@ -236,6 +236,9 @@ async fn empty(
             }));
         }
         if moved.keys == 0 {
+            if work.tally.is_ending() {
+                return Err(StewardError::Stopped);
+            }
             clock.sleep(TRY_AGAIN).await;
         }
         let slots: Vec<Slot> = left.into_iter().map(|(slot, _)| slot).collect();

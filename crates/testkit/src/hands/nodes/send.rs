@@ -205,6 +205,7 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
         | NodeCommand::KeysIn { .. }
         | NodeCommand::SizeOf { .. }
         | NodeCommand::Replication
+        | NodeCommand::LinkAge
         | NodeCommand::Cluster
         | NodeCommand::Ping
         | NodeCommand::Setting(_)
@@ -262,6 +263,7 @@ fn order(realm: &mut Realm, process: Process, command: &NodeCommand) -> Said {
         | NodeCommand::SizeOf { .. }
         | NodeCommand::Migrate { .. }
         | NodeCommand::Replication
+        | NodeCommand::LinkAge
         | NodeCommand::Cluster
         | NodeCommand::Asking
         | NodeCommand::Set { .. }
@@ -284,6 +286,9 @@ fn order(realm: &mut Realm, process: Process, command: &NodeCommand) -> Said {
     }
 }
 
+/// Links of the simulation are old: an election of a moment ago is no trap here.
+const LINK_AGE_SECONDS: u64 = 86_400;
+
 /// The bytes of a dump of functions beside the libraries: its version and its checksum.
 const PAYLOAD_HEAD: usize = 10;
 
@@ -303,6 +308,8 @@ fn question(realm: &Realm, process: Process, command: &NodeCommand) -> Said {
             .and_then(|key| server.size_of(key))
             .map_or(NodeAnswer::Nothing, NodeAnswer::Number),
         NodeCommand::Replication => NodeAnswer::Replication(server.replication(now)),
+        // Its replicas take a vote of long ago for nobody's.
+        NodeCommand::LinkAge => NodeAnswer::Number(LINK_AGE_SECONDS),
         NodeCommand::Cluster => NodeAnswer::Cluster(Box::new(server.cluster_report())),
         NodeCommand::Setting(name) => server
             .settings
