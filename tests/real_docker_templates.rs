@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Shardyard, docker, inspect, is_docker_there, jobs_have_their_turns, wait_until};
+use tests::{
+    Shardyard, docker, inspect, is_docker_there, jobs_have_their_turns,
+    the_job_reshards_and_drains, wait_until,
+};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const SMALL: [&str; 2] = ["--memory", "48MiB"];
@@ -183,6 +186,7 @@ fn the_job_of_our_own_image_makes_the_cluster_from_the_rendered_file() {
     let words = ["exec", product.name(), "redis-2", "--", "redis-cli", "info"];
     let info = product.ok(&words).stdout;
     assert!(info.contains("cluster_enabled:1"), "{info}");
+    the_job_reshards_and_drains(&product);
     // The image has nothing but the binary, and nothing of a job is left behind.
     let job = inspect("container", &product.container("redis-trib-1"));
     assert_eq!(job["Config"]["User"], "999:999");

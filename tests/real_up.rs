@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::Commands;
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Shardyard, connect, kill, servers, wait_until};
+use tests::{Shardyard, connect, kill, servers, the_job_reshards_and_drains, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -181,6 +181,7 @@ fn the_talks_template_makes_its_cluster_by_its_job() {
         "cluster",
     ]);
     assert!(info.stdout.contains("cluster_enabled:1"), "{}", info.stdout);
+    the_job_reshards_and_drains(&product);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use model::view::ClusterView;
 use plan::fix::{self, Consent};
 use plan::moves::Loads;
 use plan::policy::Policy;
-use plan::tend::{self, Join, Named, Rebalance, Refusal, Reshard, Seen};
+use plan::tend::{self, Drain, Grow, Join, Named, Next, Rebalance, Refusal, Reshard, Seen};
 use plan::{check, policy::USUAL_MANNER};
 
 use crate::approve::Question;
@@ -30,8 +30,9 @@ use crate::scale::{Measure, Pace};
 use crate::trib::{ClusterInfo, NoJournal, describe, find};
 use crate::{census, lock, wait};
 
-/// How many plans a fix may take: what one settles can show what it hid.
-const FIXES_MAX: usize = 4;
+/// How many plans a wish may take that is planned again after each: what a fix settles can show
+/// what it hid; those that leave hand over, then give, and then others take their place.
+const PLANS_MAX: usize = 4;
 
 /// How long a setting may take to be asked for.
 const SETTING_LIMIT: Duration = Duration::from_secs(5);
@@ -57,6 +58,10 @@ pub enum Wish {
     Join(Join),
     /// A node goes; its server runs on.
     Leave(Named),
+    /// Nodes that a platform has added come to use.
+    Grow(Grow),
+    /// Nodes that a platform takes away are emptied.
+    Drain(Drain),
     /// The time after which a silent node counts as dead.
     SetTimeout(Duration),
 }
@@ -71,6 +76,8 @@ impl Wish {
             Self::Rebalance { .. } => "rebalance",
             Self::Join(_) => "add-node",
             Self::Leave(_) => "del-node",
+            Self::Grow(_) => "grow",
+            Self::Drain(_) => "drain",
             Self::SetTimeout(_) => "set-timeout",
         }
     }
@@ -181,7 +188,7 @@ struct Done {
 
 const fn rounds(wish: &Wish) -> usize {
     match wish {
-        Wish::Fix { .. } => FIXES_MAX,
+        Wish::Fix { .. } | Wish::Grow(_) | Wish::Drain(_) => PLANS_MAX,
         Wish::Reshard(_)
         | Wish::Rebalance { .. }
         | Wish::Join(_)
@@ -208,7 +215,9 @@ fn instance_at(control: &Control, node: NodeAddress) -> Result<Option<InstanceNa
 /// Which nodes an instance has is stored with it: one that joined beside it would be taken for a
 /// stranger's, and one that left would be brought back.
 fn must_be_its_own(wish: &Wish, instance: Option<&InstanceName>) -> Result<(), Fault> {
-    let (Some(name), Wish::Join(_) | Wish::Leave(_)) = (instance, wish) else {
+    let (Some(name), Wish::Join(_) | Wish::Leave(_) | Wish::Grow(_) | Wish::Drain(_)) =
+        (instance, wish)
+    else {
         return Ok(());
     };
     let message = format!(
@@ -252,10 +261,33 @@ async fn plan_for(control: &Control, request: &Request, seen: Seen<'_>) -> Resul
             Ok(tend::join(seen, newcomer, wish, policy)?)
         }
         Wish::Leave(named) => Ok(tend::leave(seen, named, policy)?),
+        Wish::Grow(wish) => {
+            let mut asked = wish.joining.clone();
+            asked.retain(|it| !seen.nodes.contains(it));
+            let newcomers = control.hands.nodes.observe(&asked, credentials).await;
+            let next = tend::grow(seen, &newcomers, wish, policy)?;
+            planned(control, request, seen, (next, policy)).await
+        }
+        Wish::Drain(wish) => {
+            let next = tend::drain(seen, wish, policy)?;
+            planned(control, request, seen, (next, policy)).await
+        }
         Wish::SetTimeout(timeout) => {
             let value = timeout.as_millis().to_string();
             Ok(tend::set(seen, "cluster-node-timeout", &value))
         }
+    }
+}
+
+async fn planned(
+    control: &Control,
+    request: &Request,
+    seen: Seen<'_>,
+    (next, policy): (Next, Policy),
+) -> Result<Plan, Fault> {
+    match next {
+        Next::Plan(plan) => Ok(plan),
+        Next::Moves(moves) => moved(control, request, seen, (moves, policy)).await,
     }
 }
 

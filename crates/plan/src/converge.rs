@@ -54,15 +54,20 @@ pub fn converge(goal: Goal<'_>, view: &View, policy: Policy) -> Plan {
         add_level(&mut plan, goal, view, policy, (level, &fence));
     }
     plan.phases.extend(fence.phases(goal, policy));
+    // A cluster that we do not form may become whole by its job alone.
+    let is_ours = goal.instance.layout.nodes().next().is_some();
     let mut cluster = cluster::plan(goal, view, policy, &fence);
     if let Some(hook) = turn::before_scale_in(goal, view) {
-        cluster.findings = turn::postponed(cluster.findings, &hook);
+        if !is_ours {
+            // Who may leave is seen once the job has emptied them.
+            cluster.phases.clear();
+            cluster.findings = turn::postponed(goal.instance, cluster.findings, &hook);
+            cluster.goes_on = true;
+        }
         plan.phases.push(hook);
     }
     plan.phases.extend(cluster.phases);
     plan.findings.extend(cluster.findings);
-    // A cluster that we do not form may become whole by its job alone.
-    let is_ours = goal.instance.layout.nodes().next().is_some();
     let joining = turn::after_scale_out(goal, view);
     if !is_ours {
         plan.phases.extend(joining.clone());

@@ -111,7 +111,7 @@ pub fn handover(node: NodeAddress, view: &ClusterView) -> Result<Promotion, Refu
     let myself = cluster.myself().ok_or(Refusal::Unknown(node))?;
     match myself.role {
         PeerRole::Primary if myself.slots.is_empty() => Err(Refusal::NotConcerned(node)),
-        PeerRole::Primary => best_replica(member, view),
+        PeerRole::Primary => best_replica(member, view, &[]),
         PeerRole::Replica(primary) => {
             let primary = primary.ok_or(Refusal::NotConcerned(node))?;
             let address = cluster
@@ -144,8 +144,12 @@ fn at(
     Ok((member, cluster, report))
 }
 
-/// The replica that has read the most; of equal ones the lowest id.
-fn best_replica(primary: Member, view: &ClusterView) -> Result<Promotion, Refusal> {
+/// The replica that has read the most, but for these; of equal ones the lowest id.
+pub(crate) fn best_replica(
+    primary: Member,
+    view: &ClusterView,
+    but: &[NodeAddress],
+) -> Result<Promotion, Refusal> {
     let mut best: Option<(u64, std::cmp::Reverse<Member>)> = None;
     let mut refusal = None;
     for (address, node) in view {
@@ -155,7 +159,7 @@ fn best_replica(primary: Member, view: &ClusterView) -> Result<Promotion, Refusa
         let copies = cluster
             .myself()
             .is_some_and(|it| it.role == PeerRole::Replica(Some(primary.id)));
-        if !copies {
+        if !copies || but.contains(address) {
             continue;
         }
         let promotion = Promotion {

@@ -54,7 +54,8 @@ fn by_count(shares: &[Share], threshold_percent: u32) -> Vec<SlotMove> {
 
 /// Those of weight 0 give all that they have, to those that have the least for their weight; nobody
 /// else gives anything.
-fn give_up(shares: &[Share]) -> Vec<SlotMove> {
+#[must_use]
+pub(crate) fn give_up(shares: &[Share]) -> Vec<SlotMove> {
     let mut scales = weigh(shares, |share| share.slots.len() as u64, 0);
     for (scale, share) in scales.iter_mut().zip(shares) {
         scale.is_off = share.weight == 0 && scale.has > 0;

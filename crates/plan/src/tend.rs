@@ -7,6 +7,7 @@
 
 mod name;
 mod refusal;
+mod resize;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ use model::view::{ClusterView, NodeView, PeerRole, View};
 
 pub use self::name::Named;
 pub use self::refusal::Refusal;
+pub use self::resize::{Drain, Grow, Next, drain, grow};
 use crate::check;
 use crate::moves::{self, Loads, Share};
 use crate::policy::Policy;
@@ -478,13 +480,16 @@ fn phase(title: &str, step: Step) -> Phase {
     }
 }
 
-fn plan(seen: Seen<'_>, phases: Vec<Phase>) -> Plan {
-    let whole = View {
+fn whole(seen: Seen<'_>) -> View {
+    View {
         nodes: seen.view.clone(),
         ..View::default()
-    };
+    }
+}
+
+fn plan(seen: Seen<'_>, phases: Vec<Phase>) -> Plan {
     Plan {
-        based_on: whole.fingerprint(),
+        based_on: whole(seen).fingerprint(),
         phases,
         findings: Vec::new(),
     }

@@ -114,19 +114,21 @@ fn is_done(view: &View, job: &Workload) -> bool {
     })
 }
 
-/// Those that hold something and leave once the job has emptied them: what cannot be planned yet is
-/// said. `findings` are those of a plan without the job.
-pub(crate) fn postponed(findings: Vec<Finding>, hook: &Phase) -> Vec<Finding> {
-    let of_leaving = |finding: &Finding| finding.code == Code("SY2414");
-    let postpone = |finding: Finding| Finding {
+/// What is said of those that leave, while the job is yet to empty them: that they do afterwards,
+/// instead of what keeps them now. `findings` are those of a plan without the job.
+pub(crate) fn postponed(
+    instance: &Instance,
+    mut findings: Vec<Finding>,
+    hook: &Phase,
+) -> Vec<Finding> {
+    findings.retain(|finding| finding.code != Code("SY2414"));
+    let leaving = instance.layout.seats.iter().filter(|(_, seat)| seat.leaves);
+    findings.extend(leaving.map(|(name, _)| Finding {
         code: Code("SY4040"),
         severity: Severity::Notice,
+        subject: name.to_string(),
         message: format!("it is stopped once the job has emptied it ({})", hook.title),
         help: None,
-        ..finding
-    };
+    }));
     findings
-        .into_iter()
-        .map(|it| if of_leaving(&it) { postpone(it) } else { it })
-        .collect()
 }

@@ -1,6 +1,9 @@
 //! The entrypoint of a template's `redis-trib` job: reads the rendered file as the shell of the
 //! talk's image would, does what `CLUSTER_CMD` says, asks nothing, and prints what redis-trib
 //! prints. It never executes anything that is in the file.
+//!
+//! As the job of a hook it is told by `SHARDYARD_JOINED` and `SHARDYARD_LEAVING` whom a change of
+//! size is about: `reshard` brings the ones to use, `drain` empties the others.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::approve::YesToAll;
-use control::command::Cluster;
+use control::command::{Cluster, Manner, Measure, TendRequest, Wish};
 use control::{Command, Control, Reply};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
-use model::finding::Severity;
+use model::finding::{Finding, Severity};
+use plan::tend::{Drain, Grow, Rebalance};
 
 use super::{Session, odd};
 use crate::render::trib;
@@ -36,42 +40,110 @@ pub(super) async fn run(session: &Session, file: &Path) -> Result<ExitCode, Faul
     if let Ok(command) = std::env::var("CLUSTER_CMD") {
         settings.insert("CLUSTER_CMD".to_owned(), command);
     }
-    let nodes: Result<Vec<NodeAddress>, Fault> = settings
-        .get("NODES")
-        .map_or("", String::as_str)
-        .split_whitespace()
-        .map(read::address)
-        .collect();
-    let nodes = nodes?;
-    match settings.get("CLUSTER_CMD").map(String::as_str) {
-        Some("create") => create(session, &settings, nodes).await,
-        Some("check") => look(session, Command::TribCheck(cluster(&nodes)?)).await,
-        Some("info") => look(session, Command::TribInfo(cluster(&nodes)?)).await,
-        other => Err(Fault::new(
-            "SY5011",
-            Class::Usage,
-            format!(
-                "CLUSTER_CMD is `{}`, and this job knows: create, check, info",
-                other.unwrap_or_default().escape_debug()
-            ),
-        )
-        .with_help("set CLUSTER_CMD=create in the job's environment")),
+    let nodes = addresses(settings.get("NODES").map_or("", String::as_str))?;
+    let turn = Turn {
+        joined: told("SHARDYARD_JOINED")?,
+        leaving: told("SHARDYARD_LEAVING")?,
+    };
+    let asked = settings.get("CLUSTER_CMD").map(String::as_str);
+    let wish = match asked {
+        Some("create") => return create(session, replicas(&settings)?, nodes).await,
+        Some("check") => return look(session, Command::TribCheck(cluster(&nodes)?)).await,
+        Some("info") => return look(session, Command::TribInfo(cluster(&nodes)?)).await,
+        Some("reshard") => Wish::Grow(Grow {
+            // By hand, whichever of the file's nodes is of no use yet.
+            joining: turn.joined.clone().unwrap_or_else(|| nodes.clone()),
+            replicas: replicas(&settings)?,
+        }),
+        Some("rebalance") => Wish::Rebalance {
+            shares: EVEN,
+            by: Measure::Slots,
+        },
+        Some("drain") => Wish::Drain(Drain {
+            leaving: turn.leaving.clone().ok_or_else(nobody_leaves)?,
+            replicas: replicas(&settings)?,
+        }),
+        Some("fix") => Wish::Fix { unreachable: false },
+        other => return Err(unknown(other.unwrap_or_default())),
+    };
+    let request = TendRequest {
+        cluster: cluster(&turn.stay(&nodes))?,
+        wish,
+        manner: Manner::default(),
+        dry_run: false,
+        limit: READY_LIMIT,
+    };
+    look(session, Command::Tend(request)).await
+}
+
+/// What each primary gets, those without a slot too.
+const EVEN: Rebalance = Rebalance {
+    weights: Vec::new(),
+    use_empty: true,
+    threshold_percent: 2,
+};
+
+/// Whom the change of size is about in which the job has its turn.
+struct Turn {
+    joined: Option<Vec<NodeAddress>>,
+    leaving: Option<Vec<NodeAddress>>,
+}
+
+impl Turn {
+    /// The nodes that are in the cluster before and after the change; all of them where there is
+    /// none.
+    fn stay(&self, nodes: &[NodeAddress]) -> Vec<NodeAddress> {
+        let changes = [&self.joined, &self.leaving];
+        let changes = |it: &NodeAddress| changes.into_iter().flatten().flatten().any(|c| c == it);
+        let stay: Vec<NodeAddress> = nodes.iter().copied().filter(|it| !changes(it)).collect();
+        if stay.is_empty() {
+            nodes.to_vec()
+        } else {
+            stay
+        }
     }
+}
+
+/// The addresses that a variable of the environment holds; `None` where it is not set, or empty.
+fn told(variable: &str) -> Result<Option<Vec<NodeAddress>>, Fault> {
+    let value = std::env::var(variable).unwrap_or_default();
+    let addresses: Vec<NodeAddress> = addresses(&value)?;
+    Ok((!addresses.is_empty()).then_some(addresses))
+}
+
+fn addresses(text: &str) -> Result<Vec<NodeAddress>, Fault> {
+    text.split_whitespace().map(read::address).collect()
+}
+
+fn nobody_leaves() -> Fault {
+    Fault::new("SY5011", Class::Usage, "nobody is named who is to leave").with_help(
+        "have the job be the template's hook before_scale_in, or set SHARDYARD_LEAVING to their \
+         addresses: HOST:PORT, with a space between them",
+    )
+}
+
+fn unknown(command: &str) -> Fault {
+    let message = format!(
+        "CLUSTER_CMD is `{}`, and this job knows: create, reshard, rebalance, drain, check, fix, info",
+        command.escape_debug()
+    );
+    Fault::new("SY5011", Class::Usage, message)
+        .with_help("set CLUSTER_CMD=create in the job's environment")
+}
+
+fn replicas(settings: &BTreeMap<String, String>) -> Result<u16, Fault> {
+    let replicas = settings.get("REPLICAS").map_or("0", String::as_str);
+    replicas.trim().parse().map_err(|_| {
+        let message = format!("REPLICAS is `{}`, and no number", replicas.escape_debug());
+        Fault::new("SY5010", Class::Usage, message)
+    })
 }
 
 async fn create(
     session: &Session,
-    settings: &BTreeMap<String, String>,
+    replicas: u16,
     nodes: Vec<NodeAddress>,
 ) -> Result<ExitCode, Fault> {
-    let replicas = settings.get("REPLICAS").map_or("0", String::as_str);
-    let replicas: u16 = replicas.trim().parse().map_err(|_| {
-        Fault::new(
-            "SY5010",
-            Class::Usage,
-            format!("REPLICAS is `{}`, and no number", replicas.escape_debug()),
-        )
-    })?;
     print::result(&format!(">>> Creating cluster of {} nodes", nodes.len()));
     let command = Command::TribCreate {
         nodes,
@@ -103,6 +175,13 @@ async fn look(session: &Session, command: Command) -> Result<ExitCode, Fault> {
     let control = Control::new(session.settings.home()?, hands, Arc::new(YesToAll));
     match control.run(command).await? {
         Reply::Created(info) => print::result(&trib::verdicts(&info, &[])),
+        Reply::Tended(tended) => {
+            print::result(&trib::tended(&tended));
+            let is_whole = |it: &Finding| it.severity < Severity::Critical;
+            if !tended.findings.iter().all(is_whole) {
+                return Ok(ExitCode::from(Class::Unhealthy.exit_code()));
+            }
+        }
         Reply::Info(info) => print::result(&trib::summary(&info)),
         Reply::Checked(info, findings) => {
             print::result(&(trib::summary(&info) + &trib::verdicts(&info, &findings)));

@@ -206,8 +206,9 @@ fn must_stop(view: &View, name: &WorkloadName) -> bool {
     })
 }
 
-/// All that stay forget all that go, in one step, because a node that one of them still knows comes
-/// back by gossip. Newcomers are among them: by then they have met those that go.
+/// All that are still there forget all that go, in one step, because a node that one of them still
+/// knows comes back by gossip. Newcomers are among them: by then they have met those that go. So
+/// are those that leave later.
 fn forgetting(
     layout: &Layout,
     view: &View,
@@ -219,7 +220,10 @@ fn forgetting(
         node.or_else(|| seen(seat).map(|it| it.id))
             .or_else(|| known_at(view, seat.address))
     };
-    let staying = layout.seats.values().filter(|seat| !seat.leaves);
+    let goes = |name: &WorkloadName| going.iter().any(|(it, _)| *it == name);
+    let seats = layout.seats.iter().filter(|(name, _)| !goes(name));
+    let there = seats.map(|(_, seat)| seat);
+    let staying = there.filter(|seat| !seat.leaves || seen(seat).is_some());
     let is_known = |id: &NodeId| {
         let mut others = staying.clone().filter_map(seen);
         others.any(|cluster| cluster.peer(*id).is_some())

@@ -22,6 +22,7 @@ mod layout;
 mod moves;
 mod ready;
 mod rebalance;
+mod resize;
 mod scale;
 mod stop;
 mod tend;

@@ -7,12 +7,13 @@ use model::ids::{ShardIndex, WorkloadName};
 use model::instance::PlannedRole;
 use model::size::ByteSize;
 use model::slots::SlotSet;
+use model::spec::ServiceKind;
 use model::step::{Member, Promotion};
 use model::view::{NodeView, PeerRole, WorkloadPhase};
-use plan::scale::{cancelled, is_under_way, newcomers, settled};
+use plan::scale::{cancelled, is_under_way, newcomers, settled, with_turns};
 use proptest::prelude::*;
 
-use crate::fixture::{Scene, address, id, name, silent, spec};
+use crate::fixture::{Scene, address, id, name, service, silent, spec};
 
 /// The plan that follows a wish.
 fn planned(scene: &mut Scene, shards: u16, replicas: u16) -> String {
@@ -398,6 +399,52 @@ fn servers_of_a_plain_service_leave_only_empty() {
     4. the cluster is ready
        wait_ready 2 nodes: ready: all slots served, all replicas linked and caught up, within 60 s
     ");
+}
+
+#[test]
+fn a_job_empties_those_of_a_plain_service_before_anything_is_decided_about_them() {
+    let mut scene = Scene::whole(3, 1);
+    let mut plain = scene.instance.spec.clone();
+    plain.services[0].cluster = None;
+    plain.services.push(service("drain", ServiceKind::Job, 1));
+    plain.hooks.before_scale_in = Some(plain.services[1].name.clone());
+    scene.instance.spec = plain.clone();
+    for seat in scene.instance.layout.seats.values_mut() {
+        seat.node = None;
+    }
+    let before = scene.instance.clone();
+    plain.services[0].count = 2;
+    scene.rescale_to(plain).unwrap();
+    scene.instance = with_turns(&before, scene.instance, 7);
+    let planned = scene.planned();
+    assert!(planned.contains("ensure_done drain-1"), "{planned}");
+    assert!(!planned.contains("ensure_stopped"), "{planned}");
+    for number in 3..=6 {
+        assert!(
+            planned.contains(&format!("SY4040] redis-{number}:")),
+            "{planned}"
+        );
+    }
+}
+
+#[test]
+fn whoever_leaves_later_forgets_those_that_go_now() {
+    let mut scene = Scene::whole(3, 1);
+    let mut plain = scene.instance.spec.clone();
+    plain.services[0].cluster = None;
+    scene.instance.spec = plain.clone();
+    for seat in scene.instance.layout.seats.values_mut() {
+        seat.node = None;
+    }
+    // 3 owns slots still; 6, its replica, may go.
+    plain.services[0].count = 5;
+    scene.rescale_to(plain).unwrap();
+    let seats = &mut scene.instance.layout.seats;
+    seats.get_mut(&name("redis-3")).unwrap().leaves = true;
+    let planned = scene.planned();
+    assert!(planned.contains("ensure_stopped redis-6"), "{planned}");
+    assert!(!planned.contains("ensure_stopped redis-3"), "{planned}");
+    assert!(planned.contains("is forgotten by 5 nodes"), "{planned}");
 }
 
 /// A shard without replicas that leaves, and whose only node has just ended.

@@ -169,7 +169,7 @@ impl Scene {
     }
 
     /// A node that owns slots or is the only one with keys of its shard copies nobody.
-    fn copy(&mut self, replica: Member, primary: Member) {
+    pub(crate) fn copy(&mut self, replica: Member, primary: Member) {
         let (of, keys) = (primary.address.to_string(), self.report(primary.id).keys);
         assert_eq!(self.own(primary.id).role, PeerRole::Primary, "{primary}");
         let own = self.own(replica.id);
