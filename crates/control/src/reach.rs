@@ -13,7 +13,7 @@ use model::view::{NodeView, View};
 use plan::check::State;
 
 use crate::command::Control;
-use crate::status::Status;
+use crate::status::{Status, addresses_of};
 
 /// How many are tried at once.
 const TRIES_MAX: usize = 32;
@@ -70,8 +70,12 @@ pub(crate) async fn reach(
 }
 
 /// What the nodes tell clients: their own word where they are in a cluster, else where they are.
+/// And where clients speak to another service, its addresses.
 fn announced(instance: &Instance, view: &View) -> BTreeSet<NodeAddress> {
-    let mut addresses = BTreeSet::new();
+    let clients = instance.spec.clients.iter();
+    let mut addresses: BTreeSet<NodeAddress> = clients
+        .flat_map(|service| addresses_of(instance, service))
+        .collect();
     for address in plan::converge::server_addresses(instance) {
         let Some(report) = view.nodes.get(&address).and_then(NodeView::report) else {
             continue;

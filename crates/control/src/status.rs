@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use model::address::NodeAddress;
 use model::fault::Fault;
 use model::finding::Finding;
-use model::ids::{InstanceName, NodeId, WorkloadName};
+use model::ids::{InstanceName, NodeId, ServiceName, WorkloadName};
 use model::image::ServerVersion;
 use model::instance::Instance;
 use model::size::ByteSize;
@@ -130,7 +130,7 @@ pub(crate) fn status(control: &Control, instance: &Instance, view: &View) -> Sta
         template: instance.spec.template.to_string(),
         engine: instance.engine.to_string(),
         state,
-        endpoints: servers.clone(),
+        endpoints: endpoints(instance, &servers),
         credentials,
         tried: Vec::new(),
         shards,
@@ -139,6 +139,21 @@ pub(crate) fn status(control: &Control, instance: &Instance, view: &View) -> Sta
         findings: findings(instance, view, &servers, state),
         operator,
     }
+}
+
+/// Where clients speak to it.
+fn endpoints(instance: &Instance, servers: &[NodeAddress]) -> Vec<NodeAddress> {
+    match &instance.spec.clients {
+        None => servers.to_vec(),
+        Some(service) => addresses_of(instance, service),
+    }
+}
+
+/// The addresses of a service's workloads that stay.
+pub(crate) fn addresses_of(instance: &Instance, service: &ServiceName) -> Vec<NodeAddress> {
+    let seats = instance.layout.seats.iter();
+    let seats = seats.filter(|(name, seat)| name.service() == service && !seat.leaves);
+    seats.map(|(_, seat)| seat.address).collect()
 }
 
 fn state(instance: &Instance, view: &View, servers: &[NodeAddress], at_work: bool) -> State {

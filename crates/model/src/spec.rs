@@ -53,6 +53,8 @@ pub struct Spec {
     pub operator: Option<Credentials>,
     /// Jobs that run at a turn of the instance's life rather than in start order.
     pub hooks: Hooks,
+    /// The service that clients speak to, where it is not the one that holds the keys.
+    pub clients: Option<ServiceName>,
 }
 
 impl Spec {

@@ -15,7 +15,7 @@ use crate::code;
 use crate::declaration::read_variables;
 use crate::problem::{Problem, Problems};
 use crate::reader::{Actions, Fields, Reader};
-use crate::reference::{read_credentials, read_hooks};
+use crate::reference::{read_clients, read_credentials, read_hooks};
 use crate::scope::Scope;
 use crate::services::{check_drafts, in_start_order, read_drafts};
 use crate::source::{Source, shown};
@@ -29,7 +29,7 @@ pub const FILE_NAME: &str = "template.yaml";
 pub const API_VERSION: &str = "shardyard/v1";
 const KIND: &str = "Template";
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "apiVersion",
     "kind",
     "name",
@@ -37,6 +37,7 @@ const FIELDS: [&str; 9] = [
     "description",
     "variables",
     "services",
+    "clients",
     "credentials",
     "hooks",
 ];
@@ -255,6 +256,7 @@ impl Document {
             application: None,
             operator: None,
             hooks: Hooks::default(),
+            clients: None,
         };
         let mut reader = Reader::new(source(text), Actions::AsWritten);
         let Some(fields) = reader.fields(&self.root, "a template", &FIELDS) else {
@@ -267,6 +269,9 @@ impl Document {
         let named_once = check_drafts(&mut reader, &drafts);
         if let Some(node) = fields.get("hooks").filter(|_| all_read) {
             spec.hooks = read_hooks(&mut reader, node, &drafts);
+        }
+        if let Some(node) = fields.get("clients").filter(|_| all_read) {
+            spec.clients = read_clients(&mut reader, node, &drafts);
         }
         let known_values = !matches!(actions, Actions::PassedOver);
         if let Some(node) = fields.get("credentials").filter(|_| known_values) {

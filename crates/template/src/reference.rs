@@ -1,4 +1,5 @@
-//! The parts of a template that point at others: credentials at secrets, hooks at jobs.
+//! The parts of a template that point at others: credentials at secrets, hooks at jobs, clients at
+//! a service.
 
 use std::collections::BTreeMap;
 
@@ -103,19 +104,49 @@ fn read_hook(
     drafts: &[Draft],
 ) -> Option<ServiceName> {
     let node = fields.get(hook)?;
-    let named = reader.text(node, &format!("`{hook}`"))?;
+    read_named(reader, node, (hook, ServiceKind::Job), drafts)
+}
+
+/// Reads which service clients speak to.
+pub(crate) fn read_clients(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    drafts: &[Draft],
+) -> Option<ServiceName> {
+    let name = read_named(reader, node, ("clients", ServiceKind::Server), drafts)?;
+    let mut services = drafts.iter().map(|draft| &draft.service);
+    let listens = services.any(|it| it.name == name && !it.container.ports.is_empty());
+    if listens {
+        return Some(name);
+    }
+    let message = format!("`clients` names {name}, which listens on no port");
+    reader.refuse(node, code::DANGLING_REFERENCE, message)
+}
+
+/// The service or job that a field names.
+fn read_named(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    (field, kind): (&str, ServiceKind),
+    drafts: &[Draft],
+) -> Option<ServiceName> {
+    let noun = match kind {
+        ServiceKind::Job => "job",
+        ServiceKind::Server => "service",
+    };
+    let named = reader.text(node, &format!("`{field}`"))?;
     let services = || drafts.iter().map(|draft| &draft.service);
     if let Some(service) = services().find(|service| service.name.as_str() == named) {
-        if service.kind == ServiceKind::Job {
+        if service.kind == kind {
             return Some(service.name.clone());
         }
-        let message = format!("`{hook}` names {}, which is no job", service.name);
+        let message = format!("`{field}` names {}, which is no {noun}", service.name);
         return reader.refuse(node, code::DANGLING_REFERENCE, message);
     }
-    let jobs = services().filter(|service| service.kind == ServiceKind::Job);
-    let help = did_you_mean(&named, jobs.map(|job| job.name.as_str()));
+    let known = services().filter(|service| service.kind == kind);
+    let help = did_you_mean(&named, known.map(|it| it.name.as_str()));
     let message = format!(
-        "`{hook}` names `{}`, and there is no such job",
+        "`{field}` names `{}`, and there is no such {noun}",
         shown(&named)
     );
     let problem = Problem::new(code::DANGLING_REFERENCE, message);

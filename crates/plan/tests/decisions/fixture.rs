@@ -115,6 +115,7 @@ pub(crate) fn spec(shards: u16, replicas: u16) -> Spec {
         application: None,
         operator: None,
         hooks: Hooks::default(),
+        clients: None,
     }
 }
 
