@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
@@ -208,4 +209,61 @@ fn a_slot_that_somebody_left_open_is_settled_and_loses_nothing() {
     let grown = product.run(&["scale", product.name(), "--shards", "4", "--yes"]);
     assert_eq!(grown.code, 0, "{}{}", grown.stdout, grown.stderr);
     whole(&product, &appender.stop(), 4);
+}
+
+/// A key of slot 0.
+const OF_SLOT_0: &str = "06S";
+
+/// Half-way through the move of a slot its primary dies. Its replica knows nothing of the move, and
+/// must not take the key that has gone on for one that never was.
+#[test]
+fn a_key_that_has_gone_on_is_found_when_its_source_dies() {
+    let product = Shardyard::new();
+    product.up(&["--memory", "64MiB"]);
+    let status = product.status();
+    let part = |shard: usize, name: &str| {
+        let primary = &status["shards"][shard]["primary"];
+        primary[name].as_str().unwrap().to_owned()
+    };
+    let mut client = Client::new(&product.urls());
+    let mut push = |number: u32| -> bool {
+        let mut push = redis::cmd("RPUSH");
+        push.arg(OF_SLOT_0).arg(number);
+        let key = OF_SLOT_0.as_bytes();
+        client.ask::<u64>(key, &push).is_ok()
+    };
+    assert!(push(1));
+    let ask = |workload: &str, words: &[&str]| {
+        let cli = ["exec", product.name(), workload, "--", "redis-cli"];
+        product.ok(&[&cli[..], words].concat())
+    };
+    let (source, target) = (part(0, "workload"), part(1, "workload"));
+    let open = ["CLUSTER", "SETSLOT", "0"];
+    ask(
+        &target,
+        &[&open[..], &["IMPORTING", &part(0, "id")]].concat(),
+    );
+    ask(
+        &source,
+        &[&open[..], &["MIGRATING", &part(1, "id")]].concat(),
+    );
+    let to = part(1, "address");
+    let (host, port) = to.rsplit_once(':').unwrap();
+    let file = status["credentials"]["password_file"].as_str().unwrap();
+    let operator = Path::new(file).with_file_name("OPERATOR_PASSWORD");
+    let password = std::fs::read_to_string(operator).unwrap();
+    let login = ["AUTH2", "shardyard", &password];
+    let migrate = ["MIGRATE", host, port, OF_SLOT_0, "0", "5000"];
+    let moved = ask(&source, &[&migrate[..], &login].concat());
+    assert_eq!(moved.stdout.trim(), "OK");
+    assert!(push(2), "whoever asks is sent on to the target");
+
+    kill(product.pid(&source), Signal::KILL);
+    wait_until("somebody took the third", LIMIT, || push(3));
+    product.up(&[]);
+    let mut range = redis::cmd("LRANGE");
+    range.arg(OF_SLOT_0).arg(0).arg(-1);
+    let list: Vec<u32> = client.ask(OF_SLOT_0.as_bytes(), &range).unwrap();
+    assert_eq!(list, [1, 2, 3]);
+    assert_eq!(product.steps_left(), 0);
 }

@@ -12,6 +12,7 @@ mod meet;
 mod observe;
 mod probe;
 mod promote;
+mod reopen;
 mod replicas;
 mod send;
 mod serving;

@@ -241,11 +241,7 @@ pub(crate) async fn introduce_to_all(
     speaker: Member,
 ) -> Result<(), NodeError> {
     let mut connection = session.to(speaker.address).await?;
-    let question = ["CLUSTER", "NODES"];
-    let answer = connection.ask(&question).await?;
-    let text = observe::text(&connection, &question, answer)?;
-    let (_, peers) =
-        cluster_nodes::read(&text).map_err(|problem| connection.unexpected(&question, &problem))?;
+    let (_, peers) = observe::peers(&mut connection).await?;
     let mut pipeline = redis::Pipeline::new();
     for peer in peers.iter().filter(|peer| peer.id != speaker.id) {
         if let Some(address) = peer.address {

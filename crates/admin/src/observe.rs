@@ -4,9 +4,10 @@
 use futures::StreamExt;
 use futures::stream;
 use model::address::NodeAddress;
+use model::ids::NodeId;
 use model::size::ByteSize;
 use model::spec::Credentials;
-use model::view::{ClusterReport, ClusterView, NodeReport, NodeView};
+use model::view::{ClusterReport, ClusterView, NodeReport, NodeView, Peer};
 use redis::Value;
 
 use crate::cluster_nodes;
@@ -139,6 +140,16 @@ fn cluster_report(
         current_epoch: model::ids::Epoch(info.number("cluster_current_epoch").unwrap_or(0)),
         peers,
     })
+}
+
+/// What a node says of the nodes of its cluster: which of them it is, and all of them.
+pub(crate) async fn peers(
+    connection: &mut Connection<'_>,
+) -> Result<(NodeId, Vec<Peer>), NodeError> {
+    let question = ["CLUSTER", "NODES"];
+    let answer = connection.ask(&question).await?;
+    let text = text(connection, &question, answer)?;
+    cluster_nodes::read(&text).map_err(|problem| connection.unexpected(&question, &problem))
 }
 
 /// The text of an answer.

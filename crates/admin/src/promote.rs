@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use futures::future::join;
 use model::fault::{Class, Code, Explain, Fault};
 use model::step::{Member, Promotion};
 use model::view::PeerRole;
@@ -13,7 +14,7 @@ use redis::Value;
 use crate::Session;
 use crate::connection::{NodeError, NodeErrorKind};
 use crate::info::Info;
-use crate::{cluster_nodes, meet, observe};
+use crate::{meet, observe, reopen};
 
 /// How long a node may take to reach a majority of the primaries after a start.
 const VOTERS_LIMIT: Duration = Duration::from_secs(2);
@@ -136,6 +137,19 @@ async fn ensure(session: Session<'_>, promotion: Promotion) -> Result<(), Fault>
         return Ok(());
     }
     must_not_serve(session, promotion.instead_of).await?;
+    reopen::pause(session, node).await;
+    let election = elected(session, node);
+    let (elected, open) = join(election, reopen::on_their_way(session, promotion)).await;
+    if elected.is_ok() {
+        reopen::open(session, node, &open).await;
+    }
+    reopen::resume(session, node).await;
+    elected?;
+    spread_the_word(session, promotion.instead_of).await;
+    Ok(())
+}
+
+async fn elected(session: Session<'_>, node: Member) -> Result<(), Fault> {
     let mut connection = session.to(node.address).await?;
     connection.ask(&["CLUSTER", "FAILOVER", "FORCE"]).await?;
     let begun = Instant::now();
@@ -145,7 +159,6 @@ async fn ensure(session: Session<'_>, promotion: Promotion) -> Result<(), Fault>
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    spread_the_word(session, promotion.instead_of).await;
     Ok(())
 }
 
@@ -210,11 +223,7 @@ async fn has_won_meanwhile(session: Session<'_>, promotion: Promotion) -> Result
     let begun = Instant::now();
     loop {
         let mut connection = session.to(node.address).await?;
-        let question = ["CLUSTER", "NODES"];
-        let answer = connection.ask(&question).await?;
-        let text = observe::text(&connection, &question, answer)?;
-        let (_, peers) = cluster_nodes::read(&text)
-            .map_err(|problem| connection.unexpected(&question, &problem))?;
+        let (_, peers) = observe::peers(&mut connection).await?;
         let role = peers.iter().find(|it| it.id == node.id).map(|it| it.role);
         if role == Some(PeerRole::Primary) {
             return Ok(true);
