@@ -64,6 +64,24 @@ impl Client {
         self.reply()
     }
 
+    /// Sends commands at once, written as the protocol has them, and counts the errors among so many
+    /// replies.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub fn flood(&mut self, commands: &[u8], replies: usize) -> std::io::Result<usize> {
+        let mut writing = self.stream.get_ref().try_clone()?;
+        std::thread::scope(|scope| {
+            let written = scope.spawn(move || writing.write_all(commands));
+            let mut errors = 0;
+            for _ in 0..replies {
+                errors += usize::from(matches!(self.reply()?, Reply::Error(_)));
+            }
+            written.join().unwrap()?;
+            Ok(errors)
+        })
+    }
+
     fn reply(&mut self) -> std::io::Result<Reply> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

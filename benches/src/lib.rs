@@ -15,8 +15,8 @@ mod figures;
 mod servers;
 mod shardyard;
 
-pub use client::{Client, all_ready};
+pub use client::{Client, Reply, all_ready};
 pub use engine::Engine;
 pub use figures::{Figures, ratio, seconds};
 pub use servers::Servers;
-pub use shardyard::{Shardyard, redis_cli};
+pub use shardyard::{Shardyard, peer, redis_cli};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,15 @@ impl Servers {
     /// Where one does not come up.
     #[must_use]
     pub fn start(count: usize) -> Self {
+        Self::start_of(Path::new("redis-server"), count)
+    }
+
+    /// The same of another program.
+    ///
+    /// # Panics
+    /// Where one does not come up.
+    #[must_use]
+    pub fn start_of(program: &Path, count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut servers = Self {
             children: Vec::new(),
@@ -42,13 +52,13 @@ impl Servers {
                 u8::try_from(index / 250).unwrap(),
                 u8::try_from(index % 250 + 1).unwrap(),
             );
-            servers.add(ip);
+            servers.add(program, ip);
         }
         servers.wait();
         servers
     }
 
-    fn add(&mut self, ip: Ipv4Addr) {
+    fn add(&mut self, program: &Path, ip: Ipv4Addr) {
         let folder = self._folder.path().join(ip.to_string());
         fs::create_dir(&folder).unwrap();
         let config = format!(
@@ -56,7 +66,7 @@ impl Servers {
              cluster-config-file nodes.conf\nsave \"\"\nappendonly no\n"
         );
         fs::write(folder.join("redis.conf"), config).unwrap();
-        let child = Command::new("redis-server")
+        let child = Command::new(program)
             .arg("redis.conf")
             .current_dir(&folder)
             .stdin(Stdio::null())

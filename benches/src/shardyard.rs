@@ -1,6 +1,6 @@
 //! The two that are compared: our binary, and the tool that people use today.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -73,7 +73,7 @@ impl Shardyard {
 
     /// The state folder.
     #[must_use]
-    pub fn home(&self) -> &std::path::Path {
+    pub fn home(&self) -> &Path {
         self.home.path()
     }
 
@@ -88,7 +88,15 @@ impl Shardyard {
 /// # Panics
 /// Where it ends otherwise.
 pub fn redis_cli(arguments: &[&str]) -> Output {
-    let mut command = Command::new("redis-cli");
+    peer(Path::new("redis-cli"), arguments)
+}
+
+/// Another program with these arguments, to a good end.
+///
+/// # Panics
+/// Where it ends otherwise.
+pub fn peer(program: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     finished(command)
 }

@@ -289,19 +289,8 @@ fn promotion(view: &View, primary: &Node<'_>, node: &Node<'_>) -> Option<Promoti
         instead_of: member(primary),
     };
     let is_copy = node.2.id != primary.2.id && shards::copies(view, node, primary.2.id);
-    let in_sync = match judge(promotion, &view.nodes) {
-        Ok(_) => true,
-        // Whoever plans the handover resumes the move afterwards.
-        Err(Refusal::OpenSlots(_)) => true,
-        Err(
-            Refusal::Unknown(_)
-            | Refusal::NotAnswering(_)
-            | Refusal::NotConcerned(_)
-            | Refusal::NoReplica(_)
-            | Refusal::NoLink(_)
-            | Refusal::Behind { .. },
-        ) => false,
-    };
+    // Slots that are on their way arrive first: a replica would not know of them.
+    let in_sync = judge(promotion, &view.nodes).is_ok();
     (is_copy && in_sync).then_some(promotion)
 }
 
