@@ -131,7 +131,7 @@ fn main() {
             },
             Mover {
                 name: "one by one",
-                act: Box::new(|servers| one_by_one(servers)),
+                act: Box::new(one_by_one),
             },
             Mover {
                 name: "shardyard",

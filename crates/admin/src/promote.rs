@@ -133,7 +133,12 @@ pub(crate) async fn ensure_all(
 
 async fn ensure(session: Session<'_>, promotion: Promotion) -> Result<(), Fault> {
     let node = promotion.node;
-    if is_primary(session, node).await? || has_won_meanwhile(session, promotion).await? {
+    if is_primary(session, node).await? {
+        return Ok(());
+    }
+    if has_won_meanwhile(session, promotion).await? {
+        let open = reopen::on_their_way(session, promotion).await;
+        reopen::open(session, node, &open).await;
         return Ok(());
     }
     must_not_serve(session, promotion.instead_of).await?;
