@@ -491,3 +491,69 @@ fn the_doctor_says_what_it_cannot_see_and_that_an_open_port_is_root() {
     let said = product.run(&["doctor", "-o", "json"]).stdout;
     assert!(!said.contains("SY3201"), "{said}");
 }
+
+/// A small file system in place of a volume's folder, full to the last block.
+struct FullDisk(String);
+
+impl FullDisk {
+    fn over(folder: &str) -> Option<Self> {
+        let options = ["-t", "tmpfs", "-o", "size=4k", "tmpfs", folder];
+        if !tool("mount", &options) {
+            let required = std::env::var_os("SHARDYARD_REQUIRE_REAL").is_some();
+            assert!(!required, "a file system can be mounted by root alone");
+            eprintln!("skipped: a file system can be mounted by root alone");
+            return None;
+        }
+        let disk = Self(folder.to_owned());
+        let mut rest = fs::File::create(Path::new(folder).join("rest")).unwrap();
+        while rest.write_all(&[0; 4096]).is_ok() {}
+        Some(disk)
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        assert!(tool("umount", &[&self.0]), "{} stays mounted", self.0);
+    }
+}
+
+fn tool(program: &str, arguments: &[&str]) -> bool {
+    let mut command = std::process::Command::new(program);
+    command
+        .args(arguments)
+        .status()
+        .is_ok_and(|it| it.success())
+}
+
+#[test]
+fn a_full_disk_of_the_daemon_is_said_and_the_next_up_goes_on_with_the_data() {
+    if !is_docker_there() {
+        return;
+    }
+    let product = Shardyard::on_docker();
+    product.up(&TINY);
+    let address = product.address("redis-1");
+    let login = format!("auth {}\n", product.password());
+    assert_eq!(
+        product.say(&address, &format!("{login}set key value\n")),
+        ["OK", "OK"]
+    );
+    product.ok(&["down", product.name(), "--yes"]);
+    let volume = format!("{}__files1", product.container("redis-1"));
+    let folder = inspect("volume", &volume)["Mountpoint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let Some(disk) = FullDisk::over(&folder) else {
+        return;
+    };
+    let ran = up(&product, &[]);
+    assert_ne!(ran.code, 0);
+    says(&ran, ran.code, &["no space left on device", "redis-1"]);
+    drop(disk);
+    assert_eq!(product.up(&[])["state"], "ready");
+    assert_eq!(
+        product.say(&address, &format!("{login}get key\n")),
+        ["OK", "value"]
+    );
+}

@@ -27,19 +27,26 @@ pub struct Tried {
     pub problem: Option<String>,
 }
 
-/// Tries them, and adds to the status what came of it.
-pub(crate) async fn reach(
+/// Tries what an instance most likely announces: where its seats are. It needs no view, so that it
+/// can go on while one is being had.
+pub(crate) async fn try_seats(control: &Control, instance: &Instance) -> Vec<Tried> {
+    let seats = plan::converge::server_addresses(instance).into_iter();
+    try_all(
+        control,
+        instance,
+        seats.chain(of_clients(instance)).collect(),
+    )
+    .await
+}
+
+async fn try_all(
     control: &Control,
     instance: &Instance,
-    view: &View,
-    status: &mut Status,
-) {
-    if status.state == State::Stopped {
-        return;
-    }
+    addresses: BTreeSet<NodeAddress>,
+) -> Vec<Tried> {
     let command = &["PING".to_owned()];
     let credentials = instance.spec.application.as_ref();
-    status.tried = stream::iter(announced(instance, view))
+    stream::iter(addresses)
         .map(|address| async move {
             let answer = control.hands.nodes.call(address, command, credentials);
             // Any answer will do: also one of a node that is loading its data.
@@ -50,7 +57,25 @@ pub(crate) async fn reach(
         })
         .buffered(TRIES_MAX)
         .collect()
-        .await;
+        .await
+}
+
+/// Adds to the status what came of a try of each announced address; `tried` are those that were
+/// tried already, announced or not.
+pub(crate) async fn reach(
+    control: &Control,
+    instance: &Instance,
+    view: &View,
+    (mut tried, status): (Vec<Tried>, &mut Status),
+) {
+    if status.state == State::Stopped {
+        return;
+    }
+    let mut announced = announced(instance, view);
+    tried.retain(|it| announced.remove(&it.address));
+    tried.extend(try_all(control, instance, announced).await);
+    tried.sort_by_key(|it| it.address);
+    status.tried = tried;
     let problems = status.tried.iter().filter(|it| it.problem.is_some());
     for tried in problems {
         status.findings.push(Finding {
@@ -72,10 +97,7 @@ pub(crate) async fn reach(
 /// What the nodes tell clients: their own word where they are in a cluster, else where they are.
 /// And where clients speak to another service, its addresses.
 fn announced(instance: &Instance, view: &View) -> BTreeSet<NodeAddress> {
-    let clients = instance.spec.clients.iter();
-    let mut addresses: BTreeSet<NodeAddress> = clients
-        .flat_map(|service| addresses_of(instance, service))
-        .collect();
+    let mut addresses: BTreeSet<NodeAddress> = of_clients(instance).collect();
     for address in plan::converge::server_addresses(instance) {
         let Some(report) = view.nodes.get(&address).and_then(NodeView::report) else {
             continue;
@@ -84,4 +106,10 @@ fn announced(instance: &Instance, view: &View) -> BTreeSet<NodeAddress> {
         addresses.insert(own.and_then(|it| it.address).unwrap_or(address));
     }
     addresses
+}
+
+/// The addresses of the service that clients speak to, where a template names one.
+fn of_clients(instance: &Instance) -> impl Iterator<Item = NodeAddress> {
+    let clients = instance.spec.clients.iter();
+    clients.flat_map(|service| addresses_of(instance, service))
 }

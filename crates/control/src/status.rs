@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use std::pin::pin;
+
+use futures::future::{Either, select};
 use model::address::NodeAddress;
 use model::fault::Fault;
 use model::finding::Finding;
@@ -108,9 +111,21 @@ pub struct WorkloadStatus {
 /// Observes and says.
 pub(crate) async fn run(control: &Control, name: &InstanceName) -> Result<Reply, Fault> {
     let instance = control.instance(name)?.instance;
-    let view = control.hands.observe(&instance).await?;
+    let looking = pin!(control.hands.observe(&instance));
+    let trying = pin!(reach::try_seats(control, &instance));
+    let (view, tried) = match select(looking, trying).await {
+        Either::Left((view, trying)) => (view?, Either::Left(trying)),
+        Either::Right((tried, looking)) => (looking.await?, Either::Right(tried)),
+    };
     let mut status = status(control, &instance, &view);
-    reach::reach(control, &instance, &view, &mut status).await;
+    // Nobody answers for what is stopped, and that is not waited for.
+    if status.state != State::Stopped {
+        let tried = match tried {
+            Either::Left(trying) => trying.await,
+            Either::Right(tried) => tried,
+        };
+        reach::reach(control, &instance, &view, (tried, &mut status)).await;
+    }
     Ok(Reply::Status(Box::new(status)))
 }
 

@@ -159,7 +159,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     let instance = settle(control, &store, instance).await?;
     let view = control.hands.observe(&instance).await?;
     let mut status = status(control, &instance, &view);
-    reach::reach(control, &instance, &view, &mut status).await;
+    reach::reach(control, &instance, &view, (Vec::new(), &mut status)).await;
     Ok(Reply::Delivered(Box::new(Delivery {
         status,
         created,
