@@ -61,16 +61,17 @@ fn growing(product: &Shardyard) -> Child {
 
 /// Waits until slots move: some node has an open one.
 fn slots_move(product: &Shardyard) {
+    wait_until("slots move", LIMIT, || any_open(product));
+}
+
+fn any_open(product: &Shardyard) -> bool {
     let mut client = Client::new(&product.urls());
-    let primaries = product.primaries();
     let mut nodes = redis::cmd("CLUSTER");
     nodes.arg("NODES");
-    wait_until("slots move", LIMIT, || {
-        primaries.iter().any(|address| {
-            let said: Result<String, _> = client.ask_node(address, &nodes);
-            said.is_ok_and(|text| text.contains("->-"))
-        })
-    });
+    product.primaries().iter().any(|address| {
+        let said: Result<String, _> = client.ask_node(address, &nodes);
+        said.is_ok_and(|text| text.contains("->-"))
+    })
 }
 
 #[test]
@@ -266,4 +267,80 @@ fn a_key_that_has_gone_on_is_found_when_its_source_dies() {
     let list: Vec<u32> = client.ask(OF_SLOT_0.as_bytes(), &range).unwrap();
     assert_eq!(list, [1, 2, 3]);
     assert_eq!(product.steps_left(), 0);
+}
+
+/// How many of the 16384 slots the new shard owns.
+fn arrived(product: &Shardyard) -> u64 {
+    let status = product.status();
+    let shards = status["shards"].as_array().unwrap().iter();
+    let newest = shards.filter(|it| it["primary"]["workload"] == "redis-7");
+    newest.filter_map(|it| it["slot_count"].as_u64()).sum()
+}
+
+#[test]
+fn a_growth_stands_still_goes_on_and_ends_where_it_is_as_it_is_told() {
+    let (product, appender) = filled();
+    let name = product.name();
+    let quiet = product.run(&["pause", name, "-o", "json"]);
+    assert_eq!(
+        (quiet.code, quiet.json()["error"]["code"].as_str()),
+        (6, Some("SY4058"))
+    );
+
+    let mut first = growing(&product);
+    slots_move(&product);
+    assert_eq!(
+        product.ok(&["pause", name, "-o", "json"]).json()["pid"],
+        first.id()
+    );
+    // Once what is open has arrived, nothing moves any more.
+    let mut before = u64::MAX;
+    wait_until("the move stands still", LIMIT, || {
+        let now = arrived(&product);
+        let still = now == before && !any_open(&product);
+        before = now;
+        std::thread::sleep(Duration::from_millis(500));
+        still
+    });
+    assert!((1..4096).contains(&before), "{before}");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(arrived(&product), before);
+
+    product.ok(&["resume", name]);
+    wait_until("it goes on", LIMIT, || arrived(&product) > before);
+    let ended = product.ok(&["cancel", name, "--yes", "-o", "json"]).json();
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    assert_eq!(ended["state"], "ready", "{ended:#}");
+    let has = arrived(&product);
+    assert!((before + 1..4096).contains(&has), "{has}");
+    assert_eq!(product.up(&[])["changed"], false);
+    // What it has come to is what is wanted now: growing on is another change.
+    let grown = product
+        .ok(&["rebalance", name, "--yes", "-o", "json"])
+        .json();
+    assert_eq!(grown["proof"]["acknowledged_writes_lost"], 0);
+    assert!((4000..=4200).contains(&arrived(&product)));
+    whole(&product, &appender.stop(), 4);
+}
+
+#[test]
+fn a_growth_that_is_cancelled_before_a_slot_has_arrived_leaves_nothing_behind() {
+    let (product, appender) = filled();
+    let name = product.name();
+    let mut first = growing(&product);
+    wait_until("the newcomer is there", LIMIT, || {
+        let workloads = product.status()["workloads"].clone();
+        workloads.as_array().unwrap().len() == 8
+    });
+    kill(first.id(), Signal::KILL);
+    first.wait().unwrap();
+    if arrived(&product) == 0 {
+        product.ok(&["cancel", name, "--yes"]);
+        whole(&product, &appender.stop(), 3);
+        let again = product.run(&["cancel", name, "--yes", "-o", "json"]);
+        assert_eq!(again.json()["error"]["code"], "SY4058");
+    } else {
+        product.ok(&["cancel", name, "--yes"]);
+        whole(&product, &appender.stop(), 4);
+    }
 }

@@ -92,6 +92,12 @@ pub(crate) enum Verb {
     Rebalance(RebalanceArguments),
     /// Hand a primary's part over to a replica, without losing a write
     Failover(FailoverArguments),
+    /// Have a move of slots stand still, once the slots that are open have arrived
+    Pause(NameArguments),
+    /// Have it go on
+    Resume(NameArguments),
+    /// End a change of size where it is: what has moved stays where it is
+    Cancel(CancelArguments),
     /// List the instances
     Ls,
     /// Show how an instance is: shards, slots, roles, memory, lag, findings
@@ -248,6 +254,20 @@ pub(crate) struct FailoverArguments {
     /// How many seconds the cluster may take to be ready afterwards
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) wait_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NameArguments {
+    /// The instance
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArguments {
+    /// The instance
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) change: ChangeArguments,
 }
 
 /// By what a slot is weighed.

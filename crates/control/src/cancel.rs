@@ -1,13 +1,16 @@
-//! The user's wish to stop: nothing new is begun, what is under way is brought to its end.
+//! The user's wish to stop: nothing new is begun, what is under way is brought to its end. And the
+//! wish to stand still for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// Whether the user wants to stop. Copies share the wish.
+/// Whether the user wants to stop, or to stand still. Copies share the wish.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     sender: Arc<watch::Sender<bool>>,
+    still: Arc<AtomicBool>,
 }
 
 impl Default for Cancel {
@@ -22,6 +25,7 @@ impl Cancel {
     pub fn new() -> Self {
         Self {
             sender: Arc::new(watch::Sender::new(false)),
+            still: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -34,6 +38,17 @@ impl Cancel {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         *self.sender.borrow()
+    }
+
+    /// Whether moves are to stand still.
+    pub fn stand_still(&self, wish: bool) {
+        self.still.store(wish, Ordering::Relaxed);
+    }
+
+    /// Whether moves are to stand still.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        self.still.load(Ordering::Relaxed)
     }
 
     /// Waits until the user wants to stop.

@@ -19,6 +19,8 @@ use model::view::NodeView;
 use crate::approve::Approver;
 use crate::hands::Hands;
 use crate::home::Home;
+use crate::lock::Operator;
+use crate::oversee::{self, Word};
 use crate::store::{Store, Stored};
 use crate::{down, failover, look, scale, status, tend, trib, up};
 
@@ -43,6 +45,10 @@ pub enum Command {
     Scale(scale::Request),
     /// Hand primaries over to replicas.
     Failover(failover::Request),
+    /// Have whoever works on an instance stand still.
+    Pause(InstanceName),
+    /// Have them go on.
+    Resume(InstanceName),
     /// Say which instances there are.
     List,
     /// Say how an instance is.
@@ -141,6 +147,15 @@ pub enum Reply {
         /// Whether anything was done.
         changed: bool,
     },
+    /// Whoever works on an instance was told what is wanted of it.
+    Told {
+        /// The instance.
+        instance: InstanceName,
+        /// Who works on it.
+        operator: Operator,
+        /// What was said; `None` for that it goes on.
+        word: Option<Word>,
+    },
     /// The instances.
     List(Vec<Row>),
     /// How an instance is.
@@ -198,6 +213,8 @@ impl Control {
             Command::Down(request) => down::run(self, request).await,
             Command::Scale(request) => scale::run(self, request).await,
             Command::Failover(request) => failover::run(self, request).await,
+            Command::Pause(name) => oversee::tell(self, &name, Some(Word::Pause)),
+            Command::Resume(name) => oversee::tell(self, &name, None),
             Command::List => look::list(self).await,
             Command::Status(name) => status::run(self, &name).await,
             Command::Logs {

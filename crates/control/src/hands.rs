@@ -113,6 +113,8 @@ impl Overseer for MoveOverseer<'_> {
     fn wish(&self) -> Wish {
         if self.0.cancel.is_cancelled() {
             Wish::Stop
+        } else if self.0.cancel.stands_still() {
+            Wish::Pause
         } else {
             Wish::GoOn
         }

@@ -21,6 +21,7 @@ mod down;
 mod execute;
 mod failover;
 mod look;
+pub mod oversee;
 mod proof;
 mod reach;
 mod scale;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
-use model::ids::{InstanceName, ShardIndex, VariableName, WorkloadName};
+use model::ids::{InstanceName, ServiceName, ShardIndex, VariableName, WorkloadName};
 use model::instance::Instance;
 use model::port::AddressRequest;
 use model::secret::Secret;
-use model::spec::{Service, Spec};
+use model::spec::{ClusterPart, Service, Spec, Value};
 use model::view::View;
 use plan::scale::{self, Balance, Refusal, ScaleSite};
 use template::Document;
@@ -25,7 +25,7 @@ use crate::proof::{Probe, Proof};
 use crate::status::{Status, status};
 use crate::tend::moving;
 use crate::up::{fresh_ids, fresh_number, must_not_expose, taken_addresses};
-use crate::{census, lock};
+use crate::{census, lock, oversee};
 
 /// How fast slots are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,6 +55,8 @@ pub enum Shape {
         /// How far from its share a shard may be.
         threshold_percent: u32,
     },
+    /// What it has come to: the rest of a change that is under way is no longer wanted.
+    AsItIs,
 }
 
 /// By what slots are weighed.
@@ -103,6 +105,9 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     let _lock = if request.dry_run {
         None
     } else {
+        if request.shape == Shape::AsItIs {
+            oversee::end(control, &request.name, request.limit).await?;
+        }
         Some(lock::take(&control.home, &request.name, request.verb)?)
     };
     let instance = control.instance(&request.name)?.instance;
@@ -134,14 +139,16 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     };
     let moving = moving(&plan_for(&next, &view, policy)?);
     let converging = run.converge(&next, || store.save(&next));
-    let (converged, proof) = if moving.is_empty() {
-        (converging.await, None)
-    } else {
+    let working = async {
+        if moving.is_empty() {
+            return (converging.await, None);
+        }
         let login = next.spec.operator.as_ref();
         let probe = Probe::new(&control.hands, login, &moving, &view.nodes);
         let (converged, proof) = probe.beside(converging).await;
         (converged, Some(proof))
     };
+    let (converged, proof) = oversee::heeding(control, &next.name, working).await?;
     operation.end(&match &converged {
         Ok(_) => "done".to_owned(),
         Err(fault) => format!("{}: {}", fault.code, fault.message),
@@ -200,6 +207,7 @@ async fn reshaped(
             next.values = values;
             Ok(next)
         }
+        Shape::AsItIs => as_it_is(instance, view),
         Shape::Shares {
             by,
             weights,
@@ -220,6 +228,92 @@ async fn reshaped(
             scale::rebalance(instance, view, &balance).map_err(refused)
         }
     }
+}
+
+/// The instance without the rest of its change. The variables are brought into line with it.
+fn as_it_is(instance: &Instance, view: &View) -> Result<Instance, Fault> {
+    let name = &instance.name;
+    if !scale::is_under_way(instance) {
+        let message = format!("no change of instance {name} is under way");
+        return Err(Fault::new("SY4058", Class::Refused, message)
+            .with_help(format!("shardyard status {name}   shows how it is")));
+    }
+    let kept = scale::cancelled(instance, view);
+    let document = Document::read(&instance.files)?;
+    let Some((values, spec)) = in_line(&document, &instance.values, &kept.spec) else {
+        let message = format!(
+            "no values of the template's variables stand for what instance {name} has come to"
+        );
+        return Err(
+            Fault::new("SY4060", Class::Refused, message).with_help(format!(
+                "shardyard up --name {name}   goes on with the change"
+            )),
+        );
+    };
+    Ok(Instance {
+        values,
+        spec,
+        ..kept
+    })
+}
+
+/// The values that make as many workloads of each service as this spec has: the whole numbers among
+/// them, by one or two, are tried with the numbers that there are.
+fn in_line(
+    document: &Document,
+    values: &BTreeMap<VariableName, Value>,
+    wanted: &Spec,
+) -> Option<(BTreeMap<VariableName, Value>, Spec)> {
+    let fits = |values: &BTreeMap<VariableName, Value>| {
+        let spec = document.spec(values).ok()?;
+        (counts(&spec) == counts(wanted)).then(|| (values.clone(), spec))
+    };
+    let mut tried: Vec<BTreeMap<VariableName, Value>> = vec![values.clone()];
+    let numbers: Vec<&VariableName> = values
+        .iter()
+        .filter(|(_, value)| matches!(value, Value::Int(_)))
+        .map(|(name, _)| name)
+        .collect();
+    let candidates = candidates(wanted);
+    for _ in 0..CHANGED_TOGETHER {
+        if let Some(found) = tried.iter().find_map(fits) {
+            return Some(found);
+        }
+        let changed = tried.iter().flat_map(|before| {
+            numbers.iter().flat_map(|name| {
+                candidates.iter().map(|number| {
+                    let mut values = before.clone();
+                    values.insert((*name).clone(), Value::Int(*number));
+                    values
+                })
+            })
+        });
+        tried = changed.collect();
+    }
+    tried.iter().find_map(fits)
+}
+
+/// How many variables say how many there are: those of shards and of replicas.
+const CHANGED_TOGETHER: usize = 2;
+
+/// The numbers that a variable of a spec may stand for.
+fn candidates(spec: &Spec) -> BTreeSet<i64> {
+    let services = spec.services.iter();
+    services
+        .flat_map(|service| {
+            let part = service.cluster.map(|it| [it.shards, it.replicas]);
+            let count = i64::from(service.count);
+            let numbers = part.into_iter().flatten().map(i64::from);
+            numbers.chain([count, count - 1]).collect::<Vec<i64>>()
+        })
+        .collect()
+}
+
+fn counts(spec: &Spec) -> Vec<(&ServiceName, u32, Option<ClusterPart>)> {
+    let services = spec.services.iter();
+    services
+        .map(|it| (&it.name, it.count, it.cluster))
+        .collect()
 }
 
 async fn seated(

@@ -25,7 +25,7 @@ use crate::command::{Control, Reply};
 use crate::converge::{Run, plan_for, policy, settle};
 use crate::engines::{self, Choice, Need, choose};
 use crate::status::{Status, status};
-use crate::{lock, reach, shares};
+use crate::{lock, oversee, reach, shares};
 
 /// What the user wants to be delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -146,7 +146,8 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         review,
         policy: policy(request.limit),
     };
-    let converged = run.converge(&instance, || store.save(&instance)).await;
+    let converging = run.converge(&instance, || store.save(&instance));
+    let converged = oversee::heeding(control, &instance.name, converging).await?;
     operation.end(&match &converged {
         Ok(_) => "done".to_owned(),
         Err(fault) => format!("{}: {}", fault.code, fault.message),

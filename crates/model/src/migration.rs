@@ -138,7 +138,7 @@ pub enum Brake {
 pub enum Wish {
     /// It goes on.
     GoOn,
-    /// It stands still until told otherwise; open slots stay open and served.
+    /// It stands still until told otherwise, once the slots that are open have arrived.
     Pause,
     /// It ends once what is under way is finished or backed out: no slot stays open.
     Stop,

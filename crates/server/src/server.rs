@@ -186,6 +186,7 @@ fn proof_of(reply: &Reply) -> Option<ProofBody> {
         Reply::Plan(_)
         | Reply::Delivered(_)
         | Reply::Down { .. }
+        | Reply::Told { .. }
         | Reply::List(_)
         | Reply::Status(_)
         | Reply::Findings(_)

@@ -7,8 +7,11 @@ use control::command::{
     Answered, Changed, ClusterInfo, ClusterNode, Delivery, NodeStatus, Proof, Row, ShardStatus,
     Status, Tended, Tried,
 };
+use control::lock::Operator;
+use control::oversee::Word;
 use model::fault::Fault;
 use model::finding::Finding;
+use model::ids::InstanceName;
 use model::step::Plan;
 use plan::check::State;
 use serde::Serialize;
@@ -273,6 +276,21 @@ pub(crate) fn delivery(delivery: &Delivery) -> Value {
         fields.insert("took_ms".to_owned(), milliseconds(delivery.took));
     }
     body
+}
+
+/// What was said to whoever works on an instance.
+pub(crate) fn told(instance: &InstanceName, operator: &Operator, word: Option<Word>) -> Value {
+    let wanted = match word {
+        Some(Word::Pause) => "pause",
+        Some(Word::End) => "end",
+        None => "go on",
+    };
+    json!({
+        "instance": instance.to_string(),
+        "verb": operator.verb,
+        "pid": operator.pid,
+        "wanted": wanted,
+    })
 }
 
 /// An instance whose shape was changed.

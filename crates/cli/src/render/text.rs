@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use control::command::{Changed, Delivery, Proof, Row, ShardStatus, Status};
+use control::lock::Operator;
+use control::oversee::Word;
 use model::fault::Fault;
 use model::finding::{Finding, Severity};
+use model::ids::InstanceName;
 use model::step::Plan;
 use plan::check::State;
 
@@ -123,6 +126,20 @@ pub(crate) fn delivery(delivery: &Delivery) -> String {
         let _ = writeln!(text, "  {command:<36} {purpose}");
     }
     text
+}
+
+/// What was said to whoever works on an instance.
+pub(crate) fn told(instance: &InstanceName, operator: &Operator, word: Option<Word>) -> String {
+    let does = match word {
+        Some(Word::Pause) => format!(
+            "stands still once the slots that are open have arrived; \
+             shardyard resume {instance}   has it go on"
+        ),
+        Some(Word::End) => "ends once the slots that are open have arrived".to_owned(),
+        None => "goes on".to_owned(),
+    };
+    let Operator { verb, pid, .. } = operator;
+    format!("{verb} {instance} (pid {pid}) {does}\n")
 }
 
 /// An instance whose shape was changed: how it is now, and what a client noticed meanwhile.

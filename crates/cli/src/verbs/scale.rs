@@ -7,10 +7,13 @@ use std::time::Duration;
 use control::command::{FailoverRequest, Handover, Pace, ScaleRequest, Shape};
 use control::{Command, Reply};
 use model::fault::Fault;
-use model::ids::WorkloadName;
+use model::ids::{InstanceName, WorkloadName};
 
 use super::{Session, odd};
-use crate::args::{ChangeArguments, FailoverArguments, RebalanceArguments, ScaleArguments};
+use crate::args::{
+    CancelArguments, ChangeArguments, FailoverArguments, NameArguments, RebalanceArguments,
+    ScaleArguments,
+};
 use crate::read;
 use crate::render::{json, text};
 
@@ -67,6 +70,44 @@ pub(super) async fn failover(
     };
     let what = format!("failover {}", request.name);
     show(session, Command::Failover(request), ("failover", &what)).await
+}
+
+pub(super) async fn cancel(
+    session: &Session,
+    arguments: &CancelArguments,
+) -> Result<ExitCode, Fault> {
+    let change_arguments = &arguments.change;
+    change(
+        session,
+        "cancel",
+        &arguments.name,
+        Shape::AsItIs,
+        change_arguments,
+    )
+    .await
+}
+
+/// Tells whoever works on an instance to stand still, or to go on.
+pub(super) async fn tell(
+    session: &Session,
+    arguments: &NameArguments,
+    command: impl Fn(InstanceName) -> Command,
+) -> Result<ExitCode, Fault> {
+    match session
+        .run(command(read::instance(&arguments.name)?), None)
+        .await?
+    {
+        Reply::Told {
+            instance,
+            operator,
+            word,
+        } => session.show(
+            || text::told(&instance, &operator, word),
+            || json::told(&instance, &operator, word),
+        ),
+        other => return Err(odd(&other)),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn change(

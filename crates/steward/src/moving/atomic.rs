@@ -17,7 +17,7 @@ use model::step::Member;
 use model::view::PeerRole;
 
 use super::pair::Pair;
-use super::{Work, epochs, fence, first_error};
+use super::{Work, epochs, fence, first_error, governor};
 use crate::error::StewardError;
 use crate::talk::{self, Said};
 
@@ -40,6 +40,7 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Valkey: one job for each pair, all at once. A source queues its jobs by itself.
 pub(super) async fn migrate_slots(work: Work<'_>, pairs: &[Pair]) -> Result<(), StewardError> {
+    governor::go_on(work).await;
     let jobs = pairs.iter().map(|pair| run(work, pair));
     first_error(join_all(jobs).await)
 }
@@ -49,6 +50,7 @@ pub(super) async fn migrate_slots(work: Work<'_>, pairs: &[Pair]) -> Result<(), 
 pub(super) async fn import(work: Work<'_>, pairs: &[Pair]) -> Result<(), StewardError> {
     let mut left: Vec<&Pair> = pairs.iter().collect();
     while !left.is_empty() {
+        governor::go_on(work).await;
         let mut busy: BTreeSet<NodeId> = BTreeSet::new();
         let (round, later): (Vec<&Pair>, Vec<&Pair>) = left.into_iter().partition(|pair| {
             let is_free = !busy.contains(&pair.source.id) && !busy.contains(&pair.target.id);

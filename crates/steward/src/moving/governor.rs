@@ -132,15 +132,19 @@ impl Governor {
     }
 }
 
-/// Waits until these keys may go: until nobody pauses the move any more, clients are served in
-/// time, and the rate allows them.
-pub(super) async fn admit(work: Work<'_>, keys: usize) {
+/// Waits until nobody wants the move to stand still. It is asked where no slot is open.
+pub(super) async fn go_on(work: Work<'_>) {
     let ground = work.ground;
     while ground.overseer.wish() == Wish::Pause {
         work.tally.brake(Brake::Paused);
         ground.clock.sleep(PAUSED_PAUSE).await;
     }
     work.tally.release(Brake::Paused);
+}
+
+/// Waits until these keys may go: until clients are served in time, and the rate allows them.
+pub(super) async fn admit(work: Work<'_>, keys: usize) {
+    let ground = work.ground;
     let (wait, brake) = work.governor.wait_for(ground.clock.now(), keys);
     if let Some(brake) = brake {
         work.tally.brake(brake);

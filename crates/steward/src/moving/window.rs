@@ -56,6 +56,7 @@ pub(super) async fn move_all(work: Work<'_>, pair: &Pair) -> Result<(), StewardE
     };
     let mut keys = fetch(work, pair, current).await?;
     loop {
+        governor::go_on(work).await;
         if work.must_end() {
             return Err(StewardError::Stopped);
         }
