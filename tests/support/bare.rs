@@ -31,6 +31,12 @@ impl BareServers {
     /// Where one does not come up.
     #[must_use]
     pub fn start(program: &str, count: u8) -> Self {
+        let settings =
+            "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nsave \"\"\n";
+        Self::start_with(program, count, settings)
+    }
+
+    fn start_with(program: &str, count: u8, settings: &str) -> Self {
         // A second octet that no other test has, and a third for each use in this process.
         let part = std::process::id() % 250;
         let use_of_it = NUMBER.fetch_add(1, Ordering::Relaxed) % 250;
@@ -44,16 +50,22 @@ impl BareServers {
             let ip = format!("127.{}.{part}.{number}", 130 + use_of_it % 60);
             let folder = servers.folder.path().join(number.to_string());
             fs::create_dir(&folder).unwrap();
-            let config = format!(
-                "port 6379\nbind {ip}\ncluster-announce-ip {ip}\ncluster-enabled yes\n\
-                 cluster-node-timeout 3000\nappendonly yes\nsave \"\"\n"
-            );
+            let config = format!("port 6379\nbind {ip}\ncluster-announce-ip {ip}\n{settings}");
             fs::write(folder.join("redis.conf"), config).unwrap();
             servers.addresses.push(format!("{ip}:6379"));
             servers.children.push(None);
             servers.restart(usize::from(number));
         }
         servers
+    }
+
+    /// One server of this program that is in no cluster.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start_single(program: &str) -> Self {
+        Self::start_with(program, 1, "appendonly yes\nsave \"\"\n")
     }
 
     /// The address of a server, counted from 1.

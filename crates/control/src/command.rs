@@ -20,9 +20,10 @@ use crate::approve::Approver;
 use crate::hands::Hands;
 use crate::home::Home;
 use crate::store::{Store, Stored};
-use crate::{down, failover, look, scale, status, tend, trib, up};
+use crate::{down, failover, import, look, scale, status, tend, trib, up};
 
 pub use crate::failover::{Handover, Request as FailoverRequest};
+pub use crate::import::{Imported, Request as ImportRequest};
 pub use crate::look::Row;
 pub use crate::proof::Proof;
 pub use crate::reach::Tried;
@@ -90,6 +91,8 @@ pub enum Command {
     TribInfo(Cluster),
     /// Settle or change a cluster.
     Tend(tend::Request),
+    /// Bring the keys of a server that is in no cluster into one.
+    Import(import::Request),
     /// Send a command to each node of a cluster.
     TribCall {
         /// The cluster.
@@ -159,6 +162,8 @@ pub enum Reply {
     Info(ClusterInfo),
     /// A cluster was settled or changed.
     Tended(Box<Tended>),
+    /// Keys were brought into a cluster.
+    Imported(Box<Imported>),
     /// What each node answered.
     Answers(Vec<Answered>),
 }
@@ -232,6 +237,7 @@ impl Control {
             Command::TribCheck(cluster) => trib::check(self, &cluster).await,
             Command::TribInfo(cluster) => trib::info(self, &cluster).await,
             Command::Tend(request) => tend::run(self, request).await,
+            Command::Import(request) => import::run(self, request).await,
             Command::TribCall {
                 cluster,
                 command,

@@ -20,6 +20,7 @@ mod converge;
 mod down;
 mod execute;
 mod failover;
+mod import;
 mod look;
 mod proof;
 mod reach;

@@ -187,7 +187,7 @@ const fn rounds(wish: &Wish) -> usize {
 }
 
 /// The lock of the instance whose node this is.
-fn lock_of_ours(
+pub(crate) fn lock_of_ours(
     control: &Control,
     node: NodeAddress,
     verb: &'static str,
@@ -206,7 +206,7 @@ fn lock_of_ours(
 }
 
 async fn plan_for(control: &Control, request: &Request, seen: Seen<'_>) -> Result<Plan, Fault> {
-    let policy = policy_of(request);
+    let policy = policy_of(request.manner, request.limit);
     let credentials = request.cluster.credentials.as_ref();
     match &request.wish {
         Wish::Fix { unreachable } => {
@@ -245,8 +245,7 @@ async fn plan_for(control: &Control, request: &Request, seen: Seen<'_>) -> Resul
     }
 }
 
-fn policy_of(request: &Request) -> Policy {
-    let manner = request.manner;
+pub(crate) fn policy_of(manner: Manner, limit: Duration) -> Policy {
     let mut moves = MoveManner {
         keys_per_second_max: manner.pace.keys_per_second_max,
         replace: manner.replace,
@@ -259,7 +258,7 @@ fn policy_of(request: &Request) -> Policy {
     moves.migrate_timeout = manner.migrate_timeout.unwrap_or(moves.migrate_timeout);
     Policy {
         manner: moves,
-        ..policy(request.limit)
+        ..policy(limit)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod create;
 pub mod failover;
 pub mod fix;
 pub mod handover;
+pub mod import;
 pub mod layout;
 pub mod moves;
 pub mod policy;

@@ -195,7 +195,8 @@ fn proof_of(reply: &Reply) -> Option<ProofBody> {
         | Reply::Checked(..)
         | Reply::Info(_)
         | Reply::Tended(_)
-        | Reply::Answers(_) => None,
+        | Reply::Answers(_)
+        | Reply::Imported(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A command that is data → the words that a server reads. Pure.
 
-use model::command::NodeCommand;
+use model::command::{KeyQuestion, NodeCommand, Shape, TargetLogin};
 use model::ids::NodeId;
 use model::slots::{Slot, SlotRange};
 use model::spec::Credentials;
@@ -9,7 +9,7 @@ use redis::Cmd;
 /// The database of every cluster.
 const DATABASE: u32 = 0;
 
-/// The words of a command. `MIGRATE` logs in at its target with our own user.
+/// The words of a command.
 pub(super) fn words(command: &NodeCommand, credentials: Option<&Credentials>) -> Cmd {
     let mut words = Cmd::new();
     for part in name(command).split(' ') {
@@ -33,7 +33,18 @@ pub(super) const fn name(command: &NodeCommand) -> &'static str {
         NodeCommand::KeysIn { .. } => "CLUSTER GETKEYSINSLOT",
         NodeCommand::SizeOf { .. } => "MEMORY USAGE",
         NodeCommand::Migrate { .. } => "MIGRATE",
-        NodeCommand::Replication => "INFO",
+        NodeCommand::Replication | NodeCommand::Databases => "INFO",
+        NodeCommand::Scan { .. } => "SCAN",
+        NodeCommand::Key { question, .. } => match question {
+            KeyQuestion::Exists => "EXISTS",
+            KeyQuestion::Dump => "DUMP",
+            KeyQuestion::Lifetime => "PTTL",
+            KeyQuestion::Value(Shape::Text) => "GET",
+            KeyQuestion::Value(Shape::List) => "LRANGE",
+            KeyQuestion::Value(Shape::Set) => "SMEMBERS",
+            KeyQuestion::Value(Shape::SortedSet) => "ZRANGE",
+            KeyQuestion::Value(Shape::Hash) => "HGETALL",
+        },
         NodeCommand::Cluster => "CLUSTER NODES",
         NodeCommand::Asking => "ASKING",
         NodeCommand::Set { .. } => "SET",
@@ -82,6 +93,13 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
         NodeCommand::Replication => {
             words.arg("replication");
         }
+        NodeCommand::Databases => {
+            words.arg("keyspace");
+        }
+        NodeCommand::Scan { cursor, count } => {
+            words.arg(*cursor).arg("COUNT").arg(*count);
+        }
+        NodeCommand::Key { key, question } => ask(key, *question, words),
         NodeCommand::MigrateSlots { ranges: slots, to } => {
             words.arg("SLOTSRANGE");
             ranges(slots, words);
@@ -120,6 +138,23 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
     }
 }
 
+/// A question about a key, and how much of its value is asked for: all.
+fn ask(key: &[u8], question: KeyQuestion, words: &mut Cmd) {
+    words.arg(key);
+    match question {
+        KeyQuestion::Exists
+        | KeyQuestion::Dump
+        | KeyQuestion::Lifetime
+        | KeyQuestion::Value(Shape::Text | Shape::Set | Shape::Hash) => {}
+        KeyQuestion::Value(Shape::List) => {
+            words.arg(0).arg(-1);
+        }
+        KeyQuestion::Value(Shape::SortedSet) => {
+            words.arg(0).arg(-1).arg("WITHSCORES");
+        }
+    }
+}
+
 /// What becomes of a slot, and towards whom.
 fn set(slot: Slot, what: &str, node: Option<NodeId>, words: &mut Cmd) {
     words.arg(slot.number()).arg(what);
@@ -128,13 +163,15 @@ fn set(slot: Slot, what: &str, node: Option<NodeId>, words: &mut Cmd) {
     }
 }
 
-/// `MIGRATE host port "" 0 timeout [REPLACE] [AUTH password | AUTH2 user password] KEYS key…`.
+/// `MIGRATE host port "" 0 timeout [COPY] [REPLACE] [AUTH password | AUTH2 user password] KEYS key…`.
 fn migrate(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut Cmd) {
     let NodeCommand::Migrate {
         to,
         keys,
         timeout,
         replace,
+        copies,
+        login,
     } = command
     else {
         return;
@@ -146,10 +183,17 @@ fn migrate(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut
         .arg("")
         .arg(DATABASE);
     words.arg(timeout);
+    if *copies {
+        words.arg("COPY");
+    }
     if *replace {
         words.arg("REPLACE");
     }
-    match credentials {
+    let login = match login {
+        TargetLogin::AsHere => credentials,
+        TargetLogin::Other(other) => other.as_ref(),
+    };
+    match login {
         None => {}
         // Servers before 6 know no users and take the password alone.
         Some(login) if login.user == "default" => {
@@ -223,6 +267,14 @@ mod tests {
             "CLUSTER MIGRATION CANCEL ID x",
         );
         check(NodeCommand::Replication, "INFO replication");
+        let key = b"k".to_vec();
+        let question = KeyQuestion::Value(Shape::SortedSet);
+        check(
+            NodeCommand::Key { key, question },
+            "ZRANGE k 0 -1 WITHSCORES",
+        );
+        let (cursor, count) = (17, 100);
+        check(NodeCommand::Scan { cursor, count }, "SCAN 17 COUNT 100");
         check(
             NodeCommand::SizeOf {
                 key: b"a b".to_vec(),
@@ -233,17 +285,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_move_with_the_login_that_we_have() {
-        let command = NodeCommand::Migrate {
+    fn keys_move_with_the_login_that_their_target_has() {
+        let migrate = |copies, login| NodeCommand::Migrate {
             to: NodeAddress::parse("127.0.0.1:6379").unwrap(),
             keys: vec![b"k".to_vec(), Vec::new()],
             timeout: Duration::from_secs(2),
             replace: true,
+            copies,
+            login,
         };
         let login = |user: &str| Credentials {
             user: user.to_owned(),
             password: Secret::new("pw"),
         };
+        let command = migrate(false, TargetLogin::AsHere);
         let head = "MIGRATE 127.0.0.1 6379  0 2000 REPLACE";
         assert_eq!(line(&command, None), format!("{head} KEYS k "));
         assert_eq!(
@@ -253,6 +308,17 @@ mod tests {
         assert_eq!(
             line(&command, Some(&login("op"))),
             format!("{head} AUTH2 op pw KEYS k ")
+        );
+        // The password of the source is none of the target's business.
+        let elsewhere = |other| migrate(true, TargetLogin::Other(other));
+        let head = "MIGRATE 127.0.0.1 6379  0 2000 COPY REPLACE";
+        assert_eq!(
+            line(&elsewhere(None), Some(&login("op"))),
+            format!("{head} KEYS k ")
+        );
+        assert_eq!(
+            line(&elsewhere(Some(login("to"))), Some(&login("op"))),
+            format!("{head} AUTH2 to pw KEYS k ")
         );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use control::command::{Answered, ClusterInfo, ClusterNode, Tended};
+use control::command::{Answered, ClusterInfo, ClusterNode, Imported, Tended};
 use model::fault::Code;
 use model::finding::Finding;
 use model::slots::SLOT_COUNT;
@@ -118,6 +118,31 @@ pub(crate) fn tended(tended: &Tended) -> String {
     };
     if let Some(proof) = &tended.proof {
         out.push_str(&text::proof(proof));
+    }
+    out
+}
+
+/// Keys that were brought in: how many, where they are now, and what should be known.
+pub(crate) fn imported(imported: &Imported) -> String {
+    let verb = if imported.copies { "copied" } else { "moved" };
+    let mut out = if imported.changed {
+        format!(
+            "import: {} of {} keys {verb} from {} in {:.2} s; {} are there now\n",
+            imported.keys_moved,
+            imported.keys_before,
+            imported.source,
+            imported.took.as_secs_f64(),
+            imported.keys_left
+        )
+    } else {
+        format!(
+            "import: nothing to do; {} has {} keys\n",
+            imported.source, imported.keys_left
+        )
+    };
+    out.push_str(&summary(&imported.cluster));
+    for finding in &imported.findings {
+        out.push_str(&text::finding(finding));
     }
     out
 }

@@ -18,6 +18,7 @@ mod fence;
 mod fix;
 mod fixture;
 mod handover;
+mod import;
 mod layout;
 mod moves;
 mod ready;
