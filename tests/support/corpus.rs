@@ -45,6 +45,17 @@ pub fn plant_on(client: &mut Client, address: &str) {
     plant_library(client, address);
 }
 
+/// The same in a cluster with these primaries.
+///
+/// # Panics
+/// Where a server does not take it.
+pub fn plant_on_all(client: &mut Client, primaries: &[String]) {
+    plant_keys(client);
+    for address in primaries {
+        plant_library(client, address);
+    }
+}
+
 fn plant_keys(client: &mut Client) {
     for copy in 0..COPIES {
         for (key, command) in texts(copy).into_iter().chain(collections(copy)) {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod trib;
 
 pub(crate) use trib::{
-    FromArguments, ImportArguments, Login, MoveArguments, RunArguments, TribVerb,
+    BackupArguments, FromArguments, ImportArguments, Login, MoveArguments, RunArguments, TribVerb,
 };
 
 /// Delivers a sharded Redis or Valkey cluster with one command, and keeps it as it was asked for

@@ -1,5 +1,6 @@
 //! The verbs: each makes its command, hands it to the driver, and shows the reply.
 
+mod backup;
 mod import;
 mod instance;
 mod redis_trib;

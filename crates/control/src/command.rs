@@ -20,8 +20,9 @@ use crate::approve::Approver;
 use crate::hands::Hands;
 use crate::home::Home;
 use crate::store::{Store, Stored};
-use crate::{down, failover, import, look, scale, status, tend, trib, up};
+use crate::{backup, down, failover, import, look, scale, status, tend, trib, up};
 
+pub use crate::backup::{Backup, BackupFile, Request as BackupRequest};
 pub use crate::failover::{Handover, Request as FailoverRequest};
 pub use crate::import::{Imported, Request as ImportRequest};
 pub use crate::look::Row;
@@ -93,6 +94,8 @@ pub enum Command {
     Tend(tend::Request),
     /// Bring the keys of a server that is in no cluster into one.
     Import(import::Request),
+    /// Back a cluster up.
+    Backup(backup::Request),
     /// Send a command to each node of a cluster.
     TribCall {
         /// The cluster.
@@ -164,6 +167,8 @@ pub enum Reply {
     Tended(Box<Tended>),
     /// Keys were brought into a cluster.
     Imported(Box<Imported>),
+    /// A backup was taken.
+    BackedUp(Box<Backup>),
     /// What each node answered.
     Answers(Vec<Answered>),
 }
@@ -238,6 +243,7 @@ impl Control {
             Command::TribInfo(cluster) => trib::info(self, &cluster).await,
             Command::Tend(request) => tend::run(self, request).await,
             Command::Import(request) => import::run(self, request).await,
+            Command::Backup(request) => backup::run(self, request).await,
             Command::TribCall {
                 cluster,
                 command,

@@ -15,6 +15,7 @@ pub mod lock;
 pub mod preview;
 pub mod store;
 
+mod backup;
 mod census;
 mod converge;
 mod down;

@@ -4,6 +4,7 @@
 //! What cannot be decided safely becomes a finding, never a guess.
 
 pub mod allocate;
+pub mod backup;
 pub mod check;
 pub mod converge;
 pub mod create;

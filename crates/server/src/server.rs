@@ -196,7 +196,8 @@ fn proof_of(reply: &Reply) -> Option<ProofBody> {
         | Reply::Info(_)
         | Reply::Tended(_)
         | Reply::Answers(_)
-        | Reply::Imported(_) => None,
+        | Reply::Imported(_)
+        | Reply::BackedUp(_) => None,
     }
 }
 

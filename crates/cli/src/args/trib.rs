@@ -116,6 +116,9 @@ pub(crate) enum TribVerb {
     /// Bring the keys of a server that is in no cluster into one. It must not be written to
     /// meanwhile
     Import(ImportArguments),
+    /// Copy the data of every shard into a folder, as RDB files with their checksums. Each is its
+    /// shard at a moment of its own: writes to two shards may be in one file and not in the other
+    Backup(BackupArguments),
     /// Have an empty server join a cluster
     AddNode {
         /// The server: HOST:PORT
@@ -205,6 +208,7 @@ impl TribVerb {
             | Self::DelNode { login, .. }
             | Self::SetTimeout { login, .. } => login,
             Self::Import(arguments) => &arguments.login,
+            Self::Backup(arguments) => &arguments.login,
         }
     }
 }
@@ -218,6 +222,25 @@ pub(crate) struct RunArguments {
     /// How many seconds the nodes may take to agree
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) wait_timeout: u64,
+}
+
+/// What is copied where.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// One of the cluster's nodes: HOST:PORT
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) node: String,
+    /// The folder: an empty one, or one that is made
+    #[arg(value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
+    /// Take the data from primaries, which fork for it [default: from replicas that are in sync]
+    #[arg(long)]
+    pub(crate) from_primaries: bool,
+    /// Take what there is where slots have no owner that answers
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    #[command(flatten)]
+    pub(crate) login: Login,
 }
 
 /// Which keys are brought where.

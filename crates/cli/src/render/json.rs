@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use control::command::{
-    Answered, Changed, ClusterInfo, ClusterNode, Delivery, Imported, NodeStatus, Proof, Row,
-    ShardStatus, Status, Tended, Tried,
+    Answered, Backup, Changed, ClusterInfo, ClusterNode, Delivery, Imported, NodeStatus, Proof,
+    Row, ShardStatus, Status, Tended, Tried,
 };
 use model::fault::Fault;
 use model::finding::Finding;
@@ -376,6 +376,17 @@ pub(crate) fn imported(imported: &Imported) -> Value {
         }
         fields.insert("changed".to_owned(), Value::from(imported.changed));
         fields.insert("took_ms".to_owned(), milliseconds(imported.took));
+    }
+    body
+}
+
+/// A backup that was taken: its manifest, where it is, and how long it took.
+pub(crate) fn backup(backup: &Backup) -> Value {
+    let mut body = backup.manifest();
+    if let Value::Object(fields) = &mut body {
+        let directory = backup.directory.display().to_string();
+        fields.insert("directory".to_owned(), Value::from(directory));
+        fields.insert("took_ms".to_owned(), milliseconds(backup.took));
     }
     body
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use control::command::{Answered, ClusterInfo, ClusterNode, Imported, Tended};
+use control::command::{Answered, Backup, ClusterInfo, ClusterNode, Imported, Tended};
 use model::fault::Code;
 use model::finding::Finding;
 use model::slots::SLOT_COUNT;
@@ -143,6 +143,30 @@ pub(crate) fn imported(imported: &Imported) -> String {
     out.push_str(&summary(&imported.cluster));
     for finding in &imported.findings {
         out.push_str(&text::finding(finding));
+    }
+    out
+}
+
+/// A backup: a line for each file, and what it lacks.
+pub(crate) fn backup(backup: &Backup) -> String {
+    let mut out = String::new();
+    for file in &backup.files {
+        let slots = file.part.slots.len();
+        let _ = writeln!(
+            out,
+            "{}  {} from {}, {slots} slots",
+            file.name, file.size, file.source
+        );
+    }
+    let _ = writeln!(
+        out,
+        "backup: {} in {} after {:.2} s",
+        text::counted(backup.files.len(), "shard"),
+        backup.directory.display(),
+        backup.took.as_secs_f64()
+    );
+    if !backup.missing.is_empty() {
+        let _ = writeln!(out, "It lacks slots {}.", backup.missing);
     }
     out
 }

@@ -115,6 +115,7 @@ fn wish(verb: &TribVerb) -> Result<(&str, Wish, Option<String>), Fault> {
         | TribVerb::Check { .. }
         | TribVerb::Info { .. }
         | TribVerb::Import(_)
+        | TribVerb::Backup(_)
         | TribVerb::Call { .. } => {
             return Err(Fault::new(
                 "SY5099",
@@ -149,6 +150,7 @@ const fn moves(verb: &TribVerb) -> Option<&MoveArguments> {
         | TribVerb::Check { .. }
         | TribVerb::Info { .. }
         | TribVerb::Import(_)
+        | TribVerb::Backup(_)
         | TribVerb::Call { .. } => None,
     }
 }
@@ -165,6 +167,7 @@ fn how(verb: &TribVerb) -> Option<&RunArguments> {
         | TribVerb::Check { .. }
         | TribVerb::Info { .. }
         | TribVerb::Import(_)
+        | TribVerb::Backup(_)
         | TribVerb::Call { .. } => moves(verb).map(|it| &it.run),
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod allocate;
+mod backup;
 mod check;
 mod converge;
 mod create;
