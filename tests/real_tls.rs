@@ -124,6 +124,7 @@ fn a_cluster_that_speaks_tls_alone_is_made_and_checked_by_who_it_trusts() {
         "--key",
         &key,
     ];
+    let insecure = ["--tls", "--insecure", "--cert", &certificate, "--key", &key];
     let seed = &servers.addresses[..1];
 
     let create = [&trusted[..], &["--yes"]].concat();
@@ -136,6 +137,15 @@ fn a_cluster_that_speaks_tls_alone_is_made_and_checked_by_who_it_trusts() {
         "{}",
         checked.stdout
     );
+
+    // A backup has connections of its own.
+    for (name, options) in [("checked", &trusted[..]), ("insecure", &insecure)] {
+        let folder = servers.file(name);
+        let words = [seed[0].clone(), folder.clone()];
+        let ran = servers.trib(&product, "backup", &words, options);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 4);
+    }
 
     // Without TLS, without a certificate of ours, and by the word of an authority that is not
     // theirs there is no way in; the answer names the server.
@@ -160,7 +170,6 @@ fn a_cluster_that_speaks_tls_alone_is_made_and_checked_by_who_it_trusts() {
         );
         assert!(refused.stderr.contains(&seed[0]), "{}", refused.stderr);
     }
-    let insecure = ["--tls", "--insecure", "--cert", &certificate, "--key", &key];
     assert_eq!(servers.trib(&product, "check", seed, &insecure).code, 0);
 }
 

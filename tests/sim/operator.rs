@@ -182,6 +182,7 @@ impl Operator {
                     nodes: self.nodes.as_ref(),
                     clock: &self.clock,
                     credentials: None,
+                    source_credentials: None,
                     overseer: &Unseen,
                 };
                 steward::apply(ground, step).await

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -31,6 +32,12 @@ impl BareServers {
     /// Where one does not come up.
     #[must_use]
     pub fn start(program: &str, count: u8) -> Self {
+        let settings =
+            "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nsave \"\"\n";
+        Self::start_with((program, None), count, settings)
+    }
+
+    fn start_with((program, dump): (&str, Option<&Path>), count: u8, settings: &str) -> Self {
         // A second octet that no other test has, and a third for each use in this process.
         let part = std::process::id() % 250;
         let use_of_it = NUMBER.fetch_add(1, Ordering::Relaxed) % 250;
@@ -44,15 +51,39 @@ impl BareServers {
             let ip = format!("127.{}.{part}.{number}", 130 + use_of_it % 60);
             let folder = servers.folder.path().join(number.to_string());
             fs::create_dir(&folder).unwrap();
-            let config = format!(
-                "port 6379\nbind {ip}\ncluster-announce-ip {ip}\ncluster-enabled yes\n\
-                 cluster-node-timeout 3000\nappendonly yes\nsave \"\"\n"
-            );
+            let config = format!("port 6379\nbind {ip}\ncluster-announce-ip {ip}\n{settings}");
             fs::write(folder.join("redis.conf"), config).unwrap();
+            if let Some(dump) = dump {
+                fs::copy(dump, folder.join("dump.rdb")).unwrap();
+            }
             servers.addresses.push(format!("{ip}:6379"));
             servers.children.push(None);
             servers.restart(usize::from(number));
         }
+        servers
+    }
+
+    /// One server of this program that is in no cluster.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start_single(program: &str) -> Self {
+        Self::start_with((program, None), 1, "appendonly yes\nsave \"\"\n")
+    }
+
+    /// One server that is in no cluster and starts from this file.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start_from(program: &str, dump: &Path) -> Self {
+        let servers = Self::start_with((program, Some(dump)), 1, "save \"\"\n");
+        wait_until("a server has read its data", LIMIT, || {
+            servers
+                .ask::<String>(1, &["INFO", "persistence"])
+                .contains("loading:0")
+        });
         servers
     }
 

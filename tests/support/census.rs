@@ -34,15 +34,23 @@ pub type Census = BTreeMap<Vec<u8>, Entry>;
 /// Where two primaries have the same key, or one cannot be read.
 #[must_use]
 pub fn census(product: &Shardyard) -> Census {
-    let mut client = Client::new(&product.urls());
+    census_of(&mut Client::new(&product.urls()), &product.primaries())
+}
+
+/// The same of the keys at these addresses.
+///
+/// # Panics
+/// Where two of them have the same key, or one cannot be read.
+#[must_use]
+pub fn census_of(client: &mut Client, addresses: &[String]) -> Census {
     let mut all = Census::new();
-    for address in product.primaries() {
-        for key in keys(&mut client, &address) {
+    for address in addresses {
+        for key in keys(client, address) {
             if key.starts_with(APPENDED.as_bytes()) {
                 continue;
             }
             // It may expire between two looks.
-            let Some(entry) = entry(&mut client, &address, &key) else {
+            let Some(entry) = entry(client, address, &key) else {
                 continue;
             };
             let shown = String::from_utf8_lossy(&key).into_owned();

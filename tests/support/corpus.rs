@@ -30,19 +30,47 @@ const LIBRARY: &str = "#!lua name=census\nredis.register_function('one', functio
 /// Where a server does not take it.
 pub fn plant(product: &Shardyard) {
     let mut client = Client::new(&product.urls());
+    plant_keys(&mut client);
+    for address in product.primaries() {
+        plant_library(&mut client, &address);
+    }
+}
+
+/// The same on one server that is in no cluster.
+///
+/// # Panics
+/// Where it does not take it.
+pub fn plant_on(client: &mut Client, address: &str) {
+    plant_keys(client);
+    plant_library(client, address);
+}
+
+/// The same in a cluster with these primaries.
+///
+/// # Panics
+/// Where a server does not take it.
+pub fn plant_on_all(client: &mut Client, primaries: &[String]) {
+    plant_keys(client);
+    for address in primaries {
+        plant_library(client, address);
+    }
+}
+
+fn plant_keys(client: &mut Client) {
     for copy in 0..COPIES {
         for (key, command) in texts(copy).into_iter().chain(collections(copy)) {
             let _: redis::Value = client.ask(&key, &command).unwrap();
         }
     }
     for copy in 0..3 {
-        huge(&mut client, copy);
+        huge(client, copy);
     }
-    for address in product.primaries() {
-        let mut load = redis::cmd("FUNCTION");
-        load.arg("LOAD").arg("REPLACE").arg(LIBRARY);
-        let _: String = client.ask_node(&address, &load).unwrap();
-    }
+}
+
+fn plant_library(client: &mut Client, address: &str) {
+    let mut load = redis::cmd("FUNCTION");
+    load.arg("LOAD").arg("REPLACE").arg(LIBRARY);
+    let _: String = client.ask_node(address, &load).unwrap();
 }
 
 /// Keys that expire within the next seconds, wherever they are by then.

@@ -25,9 +25,9 @@ mod turns;
 
 pub use append::{Appended, Appender};
 pub use bare::BareServers;
-pub use census::{Census, census, differences};
+pub use census::{Census, census, census_of, differences};
 pub use client::Client;
-pub use corpus::{plant, plant_mayflies, without_functions};
+pub use corpus::{plant, plant_mayflies, plant_on, plant_on_all, without_functions};
 pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};

@@ -178,6 +178,11 @@ impl Connections {
         }
     }
 
+    /// How a connection of one's own is made: over TLS, and within which limit.
+    pub(crate) const fn manner(&self) -> (Option<&Tls>, Duration) {
+        (self.tls.as_ref(), self.connect_limit)
+    }
+
     /// A connection to this server: an open one, or a new one.
     pub(crate) async fn to(
         &self,

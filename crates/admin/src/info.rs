@@ -1,5 +1,7 @@
 //! Reads the answers of INFO: `name:value` lines under `# Section` heads.
 
+use std::collections::BTreeMap;
+
 use model::address::NodeAddress;
 use model::image::{ServerVersion, Software};
 use model::view::{ReplicaLink, Replication, ReplicationLink};
@@ -40,16 +42,21 @@ impl<'a> Info<'a> {
         ServerVersion::parse(software, self.text("redis_version")?)
     }
 
-    /// The number of keys in all databases: `db0:keys=12,expires=0,avg_ttl=0`.
+    /// The number of keys in all databases.
     pub(crate) fn keys(&self) -> u64 {
-        self.0
-            .lines()
-            .filter(|line| line.starts_with("db"))
+        self.databases().values().sum()
+    }
+
+    /// The number of keys of each database: `db0:keys=12,expires=0,avg_ttl=0`.
+    pub(crate) fn databases(&self) -> BTreeMap<u32, u64> {
+        let lines = self.0.lines().filter_map(|line| line.strip_prefix("db"));
+        lines
             .filter_map(|line| {
-                let (_, fields) = line.split_once(":keys=")?;
-                fields.split(',').next()?.parse::<u64>().ok()
+                let (number, fields) = line.split_once(":keys=")?;
+                let keys = fields.split(',').next()?;
+                Some((number.parse().ok()?, keys.parse().ok()?))
             })
-            .sum()
+            .collect()
     }
 
     /// The server's part in replication.
@@ -188,6 +195,10 @@ mod tests {
     fn keys_of_all_databases_are_counted() {
         let text = "# Keyspace\r\ndb0:keys=12,expires=3,avg_ttl=0\r\ndb3:keys=1,expires=0\r\n";
         assert_eq!(Info::new(text).keys(), 13);
+        assert_eq!(
+            Info::new(text).databases(),
+            BTreeMap::from([(0, 12), (3, 1)])
+        );
         assert_eq!(Info::new("# Keyspace\r\n").keys(), 0);
     }
 }

@@ -18,6 +18,7 @@ mod send;
 mod serving;
 mod setting;
 mod slots;
+mod snapshot;
 mod tls;
 
 use std::pin::Pin;
@@ -130,6 +131,20 @@ impl Nodes for RedisNodes {
             credentials,
         };
         Box::pin(send::all(session, address, commands, limit))
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        address: NodeAddress,
+        credentials: Option<&'a Credentials>,
+        take: &'a mut (dyn FnMut(&[u8]) -> Result<(), Fault> + Send),
+    ) -> Answer<'a, ()> {
+        Box::pin(snapshot::fetch(
+            &self.connections,
+            address,
+            credentials,
+            take,
+        ))
     }
 
     fn call<'a>(

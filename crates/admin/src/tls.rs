@@ -3,11 +3,18 @@
 //! As with redis-cli, a server's certificate must come from a trusted authority, and the name in it
 //! is not compared: nodes of a cluster are known by address, and their certificates seldom name it.
 
+mod verify;
+
 use std::fmt;
+use std::sync::Arc;
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
 /// How to speak TLS.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -57,4 +64,47 @@ impl Tls {
         address.set_danger_accept_invalid_hostnames(!self.trusts_anybody);
         Client::open(info.set_addr(address))
     }
+
+    /// What makes a connection of one's own.
+    ///
+    /// # Errors
+    /// Where a certificate or a key is none, in words.
+    pub(crate) fn connector(&self) -> Result<TlsConnector, String> {
+        // It settles which provider the program has, and the verifier asks for that one.
+        let builder = ClientConfig::builder();
+        let verifier = match self.trusts_anybody {
+            true => verify::anybody(),
+            false => verify::any_name(self.roots()?),
+        };
+        let verifier = verifier.ok_or("no certificate can be checked")?;
+        let config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let config = match &self.identity {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|it| it.to_string())?;
+                let chain = certificates(certificate)?;
+                let known = config.with_client_auth_cert(chain, key);
+                known.map_err(|error| error.to_string())?
+            }
+        };
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// Whose word is taken.
+    fn roots(&self) -> Result<RootCertStore, String> {
+        let authorities = match &self.authorities {
+            Some(pem) => certificates(pem)?,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities);
+        Ok(roots)
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    all.map_err(|error| error.to_string())
 }

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod trib;
 
-pub(crate) use trib::{Login, MoveArguments, RunArguments, TribVerb};
+pub(crate) use trib::{
+    BackupArguments, FromArguments, ImportArguments, Login, MoveArguments, RunArguments, TribVerb,
+};
 
 /// Delivers a sharded Redis or Valkey cluster with one command, and keeps it as it was asked for
 #[derive(Debug, Parser)]

@@ -73,6 +73,18 @@ impl Terminal {
     }
 }
 
+/// The password of a server, typed and not shown.
+///
+/// # Errors
+/// Where nobody types one.
+pub(crate) fn password(of: &str) -> Result<String, Fault> {
+    must_be_able_to_ask("--from-password-file FILE")?;
+    inquire::Password::new(&format!("Password of {of}:"))
+        .without_confirmation()
+        .prompt()
+        .map_err(|error| unanswered(&error))
+}
+
 fn must_be_able_to_ask(instead: &str) -> Result<(), Fault> {
     if print::can_ask() {
         return Ok(());

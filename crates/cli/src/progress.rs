@@ -110,10 +110,14 @@ impl Audience for Progress {
             }
             Event::Moving(progress) => {
                 let title = self.phase().title.clone();
-                self.moving(format!(
-                    "{title}: {} of {} slots, {} keys",
-                    progress.slots_done, progress.slots_total, progress.keys_done
-                ));
+                let keys = progress.keys_done;
+                self.moving(match progress.slots_total {
+                    0 => format!("{title}: {keys} of {} keys", progress.keys_total),
+                    total => format!(
+                        "{title}: {} of {total} slots, {keys} keys",
+                        progress.slots_done
+                    ),
+                });
             }
             Event::Noticed(finding) => self.noticed(&finding),
             Event::LogLine { workload, line } => print::result(&format!("{workload}  {line}")),

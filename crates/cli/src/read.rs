@@ -18,7 +18,8 @@ use model::spec::Credentials;
 use plan::tend::Named;
 use template::builtin;
 
-use crate::args::{By, Login, Pull, ScaleArguments, UpArguments, VariableArguments};
+use crate::args::{By, FromArguments, Login, Pull, ScaleArguments, UpArguments, VariableArguments};
+use crate::ask;
 
 /// The template that is delivered where none is named.
 pub(crate) const DEFAULT_TEMPLATE: &str = "redis-cluster";
@@ -147,22 +148,50 @@ pub(crate) const fn measure(by: By) -> Measure {
 /// How to log in to a cluster that is no instance.
 pub(crate) fn login(login: &Login) -> Result<Option<Credentials>, Fault> {
     let password = match &login.password_file {
-        Some(file) => {
-            let text = fs::read_to_string(file).map_err(|error| {
-                usage(format!("{} cannot be read", file.display())).with_cause(error)
-            })?;
-            Some(text.lines().next().unwrap_or_default().to_owned())
-        }
+        Some(file) => Some(first_line(file)?),
         None => std::env::var("REDISCLI_AUTH").ok(),
     };
-    match (password, &login.user) {
+    let way_out = "put it into REDISCLI_AUTH, or into a file: --password-file FILE";
+    credentials(password, login.user.as_ref(), way_out)
+}
+
+/// How to log in to a server whose keys come into a cluster.
+pub(crate) fn login_at_source(from: &FromArguments) -> Result<Option<Credentials>, Fault> {
+    let way_out = "--from-askpass asks for it, --from-password-file FILE reads it";
+    if from.from_pass.is_some() {
+        return Err(
+            usage("a password among the arguments can be read by every user of this host")
+                .with_help(way_out),
+        );
+    }
+    let password = match &from.from_password_file {
+        Some(file) => Some(first_line(file)?),
+        None if from.from_askpass => Some(ask::password(&from.from)?),
+        None => None,
+    };
+    credentials(password, from.from_user.as_ref(), way_out)
+}
+
+fn first_line(file: &Path) -> Result<String, Fault> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| usage(format!("{} cannot be read", file.display())).with_cause(error))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn credentials(
+    password: Option<String>,
+    user: Option<&String>,
+    way_out: &str,
+) -> Result<Option<Credentials>, Fault> {
+    match (password, user) {
         (Some(password), user) => Ok(Some(Credentials {
-            user: user.clone().unwrap_or_else(|| "default".to_owned()),
+            user: user.map_or_else(|| "default".to_owned(), String::clone),
             password: Secret::new(password),
         })),
         (None, None) => Ok(None),
-        (None, Some(user)) => Err(usage(format!("user {user} needs a password"))
-            .with_help("put it into REDISCLI_AUTH, or into a file: --password-file FILE")),
+        (None, Some(user)) => {
+            Err(usage(format!("user {user} needs a password")).with_help(way_out))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The verbs: each makes its command, hands it to the driver, and shows the reply.
 
+mod backup;
+mod import;
 mod instance;
 mod redis_trib;
 mod scale;

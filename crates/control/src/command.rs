@@ -22,9 +22,11 @@ use crate::home::Home;
 use crate::lock::Operator;
 use crate::oversee::{self, Word};
 use crate::store::{Store, Stored};
-use crate::{down, failover, look, scale, status, tend, trib, up};
+use crate::{backup, down, failover, import, look, scale, status, tend, trib, up};
 
+pub use crate::backup::{Backup, BackupFile, Request as BackupRequest};
 pub use crate::failover::{Handover, Request as FailoverRequest};
+pub use crate::import::{Imported, Request as ImportRequest};
 pub use crate::look::Row;
 pub use crate::proof::Proof;
 pub use crate::reach::Tried;
@@ -96,6 +98,10 @@ pub enum Command {
     TribInfo(Cluster),
     /// Settle or change a cluster.
     Tend(tend::Request),
+    /// Bring the keys of a server that is in no cluster into one.
+    Import(import::Request),
+    /// Back a cluster up.
+    Backup(backup::Request),
     /// Send a command to each node of a cluster.
     TribCall {
         /// The cluster.
@@ -174,6 +180,10 @@ pub enum Reply {
     Info(ClusterInfo),
     /// A cluster was settled or changed.
     Tended(Box<Tended>),
+    /// Keys were brought into a cluster.
+    Imported(Box<Imported>),
+    /// A backup was taken.
+    BackedUp(Box<Backup>),
     /// What each node answered.
     Answers(Vec<Answered>),
 }
@@ -249,6 +259,8 @@ impl Control {
             Command::TribCheck(cluster) => trib::check(self, &cluster).await,
             Command::TribInfo(cluster) => trib::info(self, &cluster).await,
             Command::Tend(request) => tend::run(self, request).await,
+            Command::Import(request) => import::run(self, request).await,
+            Command::Backup(request) => backup::run(self, request).await,
             Command::TribCall {
                 cluster,
                 command,

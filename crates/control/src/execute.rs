@@ -43,6 +43,11 @@ pub(crate) enum Scene<'a> {
     Instance(&'a Instance),
     /// In a cluster of which only the servers are known.
     Servers(Option<&'a Credentials>),
+    /// The same, and a server outside of it whose keys come in.
+    Import {
+        cluster: Option<&'a Credentials>,
+        source: Option<&'a Credentials>,
+    },
 }
 
 impl<'a> Scene<'a> {
@@ -51,6 +56,15 @@ impl<'a> Scene<'a> {
         match self {
             Self::Instance(instance) => instance.spec.operator.as_ref(),
             Self::Servers(credentials) => credentials,
+            Self::Import { cluster, .. } => cluster,
+        }
+    }
+
+    /// The same for a server outside of the cluster.
+    const fn source_credentials(self) -> Option<&'a Credentials> {
+        match self {
+            Self::Instance(_) | Self::Servers(_) => None,
+            Self::Import { source, .. } => source,
         }
     }
 
@@ -58,7 +72,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn instance(self) -> Result<&'a Instance, Fault> {
         match self {
             Self::Instance(instance) => Ok(instance),
-            Self::Servers(_) => Err(Fault::new(
+            Self::Servers(_) | Self::Import { .. } => Err(Fault::new(
                 "SY4099",
                 Class::Failed,
                 "a plan for servers alone has a step on a platform; this is a bug",
@@ -163,6 +177,7 @@ async fn apply(hands: &Hands, scene: Scene<'_>, step: &Step) -> Result<(), Fault
                 nodes: hands.nodes.as_ref(),
                 clock: hands.clock.as_ref(),
                 credentials: scene.credentials(),
+                source_credentials: scene.source_credentials(),
                 overseer: &hands.overseer(),
             };
             steward::apply(ground, step).await

@@ -15,11 +15,13 @@ pub mod lock;
 pub mod preview;
 pub mod store;
 
+mod backup;
 mod census;
 mod converge;
 mod down;
 mod execute;
 mod failover;
+mod import;
 mod look;
 pub mod oversee;
 mod proof;

@@ -131,13 +131,12 @@ pub struct Tended {
 /// Does it.
 pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fault> {
     let began = control.hands.clock.now();
-    let ours = instance_at(control, request.cluster.seed)?;
-    must_be_its_own(&request.wish, ours.as_ref())?;
-    let _lock = match &ours {
-        Some(name) if !request.dry_run => {
-            Some(lock::take(&control.home, name, request.wish.verb())?)
-        }
-        Some(_) | None => None,
+    let seed = request.cluster.seed;
+    must_be_its_own(&request.wish, instance_at(control, seed)?.as_ref())?;
+    let _lock = if request.dry_run {
+        None
+    } else {
+        lock_of_ours(control, seed, request.wish.verb())?
     };
     let mut notices = Vec::new();
     let mut done = Done::default();
@@ -197,6 +196,17 @@ const fn rounds(wish: &Wish) -> usize {
     }
 }
 
+/// The lock of the instance whose node this is.
+pub(crate) fn lock_of_ours(
+    control: &Control,
+    node: NodeAddress,
+    verb: &'static str,
+) -> Result<Option<lock::Lock>, Fault> {
+    let ours = instance_at(control, node)?;
+    ours.map(|name| lock::take(&control.home, &name, verb))
+        .transpose()
+}
+
 /// The instance whose node this is.
 fn instance_at(control: &Control, node: NodeAddress) -> Result<Option<InstanceName>, Fault> {
     let store = control.store()?;
@@ -229,7 +239,7 @@ fn must_be_its_own(wish: &Wish, instance: Option<&InstanceName>) -> Result<(), F
 }
 
 async fn plan_for(control: &Control, request: &Request, seen: Seen<'_>) -> Result<Plan, Fault> {
-    let policy = policy_of(request);
+    let policy = policy_of(request.manner, request.limit);
     let credentials = request.cluster.credentials.as_ref();
     match &request.wish {
         Wish::Fix { unreachable } => {
@@ -291,8 +301,7 @@ async fn planned(
     }
 }
 
-fn policy_of(request: &Request) -> Policy {
-    let manner = request.manner;
+pub(crate) fn policy_of(manner: Manner, limit: Duration) -> Policy {
     let mut moves = MoveManner {
         keys_per_second_max: manner.pace.keys_per_second_max,
         replace: manner.replace,
@@ -305,7 +314,7 @@ fn policy_of(request: &Request) -> Policy {
     moves.migrate_timeout = manner.migrate_timeout.unwrap_or(moves.migrate_timeout);
     Policy {
         manner: moves,
-        ..policy(request.limit)
+        ..policy(limit)
     }
 }
 

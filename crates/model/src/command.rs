@@ -1,12 +1,14 @@
 //! Commands to servers, as data, for what must be done in a certain order: the order is decided on
 //! this side of the port, so that it is the same for real servers and for simulated ones.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::NodeAddress;
 use crate::fault::Fault;
 use crate::ids::NodeId;
 use crate::slots::{Slot, SlotRange};
+use crate::spec::Credentials;
 use crate::view::{ClusterReport, Replication};
 
 /// A key, as its bytes.
@@ -60,7 +62,8 @@ pub enum NodeCommand {
         /// How many elements of it are measured; 0 for all.
         samples: u32,
     },
-    /// `MIGRATE`: the keys are written to the target and, once it has them, deleted here.
+    /// `MIGRATE`: the keys are written to the target and, once it has them, deleted here unless
+    /// they are copied.
     Migrate {
         /// The target.
         to: NodeAddress,
@@ -70,6 +73,26 @@ pub enum NodeCommand {
         timeout: Duration,
         /// Whether a key that the target has is overwritten.
         replace: bool,
+        /// Whether the keys stay here as well.
+        copies: bool,
+        /// With which user the target is spoken to.
+        login: TargetLogin,
+    },
+    /// `INFO keyspace`.
+    Databases,
+    /// `SCAN cursor COUNT count`.
+    Scan {
+        /// Where to go on; 0 to begin with.
+        cursor: u64,
+        /// About how many keys are looked at.
+        count: u32,
+    },
+    /// A question about one key.
+    Key {
+        /// The key.
+        key: Key,
+        /// What is asked.
+        question: KeyQuestion,
     },
     /// `INFO replication`.
     Replication,
@@ -138,6 +161,43 @@ pub enum NodeCommand {
     RestoreFunctions(Vec<u8>),
 }
 
+/// With which user `MIGRATE` logs in at its target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TargetLogin {
+    /// With the one that the source is spoken to: both are nodes of one cluster.
+    AsHere,
+    /// With this one, or without a login.
+    Other(Option<Credentials>),
+}
+
+/// What is asked about a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum KeyQuestion {
+    /// `EXISTS`.
+    Exists,
+    /// `DUMP`: the value as one server hands it to another.
+    Dump,
+    /// `PTTL`: for how long it still lives.
+    Lifetime,
+    /// Its whole value, by the command that reads one of this shape.
+    Value(Shape),
+}
+
+/// How a value is read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Shape {
+    /// `GET`.
+    Text,
+    /// `LRANGE key 0 -1`.
+    List,
+    /// `SMEMBERS`: in no order.
+    Set,
+    /// `ZRANGE key 0 -1 WITHSCORES`.
+    SortedSet,
+    /// `HGETALL`: fields and values by turns, the pairs in no order.
+    Hash,
+}
+
 /// The answer to a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeAnswer {
@@ -149,8 +209,14 @@ pub enum NodeAnswer {
     Number(u64),
     /// There is no such thing: the size of a key that is gone, a setting that it does not know.
     Nothing,
-    /// Keys.
+    /// Keys, or the parts of a value.
     Keys(Vec<Key>),
+    /// Keys, and where to go on; 0 where there are no more.
+    Page(u64, Vec<Key>),
+    /// The keys of each database that has any.
+    Databases(BTreeMap<u32, u64>),
+    /// It lives for ever.
+    Forever,
     /// A text: the value of a setting, the number of a task.
     Text(String),
     /// Bytes: a value, the functions.

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::address::NodeAddress;
 use crate::size::ByteSize;
 use crate::slots::SlotSet;
 use crate::step::Member;
@@ -97,12 +98,36 @@ impl BigKeys {
     }
 }
 
+/// The keys of a server that is in no cluster, on their way into one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Import {
+    /// The server.
+    pub source: NodeAddress,
+    /// The primaries of the cluster, which own every slot together.
+    pub targets: Vec<ImportTarget>,
+    /// Whether the keys stay at their source as well.
+    pub copies: bool,
+    /// In which manner they move.
+    pub manner: MoveManner,
+}
+
+/// A primary that takes keys in.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ImportTarget {
+    /// The primary.
+    pub member: Member,
+    /// Its slots.
+    pub slots: SlotSet,
+    /// The addresses of its replicas.
+    pub replicas: Vec<NodeAddress>,
+}
+
 /// How far a move is.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct MoveProgress {
     /// The slots that have their new owner.
     pub slots_done: u32,
-    /// All slots that are moved.
+    /// All slots that are moved; 0 where keys alone are.
     pub slots_total: u32,
     /// The keys that have arrived.
     pub keys_done: u64,

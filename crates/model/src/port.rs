@@ -218,6 +218,19 @@ pub trait Nodes: Send + Sync {
         Box::pin(std::future::ready(Vec::new()))
     }
 
+    /// Hands on the data of one server as an RDB file, as a new replica gets it; the server forks
+    /// for it. What `take` refuses ends it.
+    fn snapshot<'a>(
+        &'a self,
+        address: NodeAddress,
+        _credentials: Option<&'a Credentials>,
+        _take: &'a mut (dyn FnMut(&[u8]) -> Result<(), Fault> + Send),
+    ) -> Answer<'a, ()> {
+        let message = format!("{address} hands no data on");
+        let fault = Fault::new("SY2004", Class::Failed, message);
+        Box::pin(std::future::ready(Err(fault)))
+    }
+
     /// Sends one command to one server and gives its answer as redis-cli would write it.
     fn call<'a>(
         &'a self,

@@ -7,7 +7,7 @@ use crate::address::NodeAddress;
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::ids::{Epoch, NodeId, WorkloadName};
-use crate::migration::{MoveManner, SlotMove};
+use crate::migration::{Import, MoveManner, SlotMove};
 use crate::slots::{SlotRange, SlotSet};
 use crate::workload::{Fingerprint, Workload};
 
@@ -122,6 +122,8 @@ pub enum StewardStep {
         /// In which manner.
         manner: MoveManner,
     },
+    /// The cluster has the keys and the functions of a server that is in none.
+    EnsureImported(Import),
     /// The node has none of these slots open (`CLUSTER SETSLOT STABLE`).
     EnsureStable {
         /// The node.
@@ -346,6 +348,7 @@ impl StewardStep {
     const fn kind(&self) -> &'static str {
         match self {
             Self::EnsureMoved { .. } => "ensure_moved",
+            Self::EnsureImported(_) => "ensure_imported",
             Self::EnsureStable { .. } => "ensure_stable",
             Self::EnsureOwner { .. } => "ensure_owner",
             Self::EnsureHandedOver { .. } => "ensure_handed_over",
@@ -364,6 +367,7 @@ impl StewardStep {
                 let slots = moves.iter().map(|each| each.slots.len()).sum();
                 count(slots, "slot")
             }
+            Self::EnsureImported(import) => import.source.to_string(),
             Self::EnsureStable { node, .. }
             | Self::EnsureOwner { node, .. }
             | Self::EnsureEmpty { node } => node.to_string(),
@@ -394,6 +398,11 @@ impl StewardStep {
                     )
                 });
                 each.collect::<Vec<String>>().join("; ")
+            }
+            Self::EnsureImported(import) => {
+                let verb = if import.copies { "copied" } else { "moved" };
+                let targets: Vec<Member> = import.targets.iter().map(|it| it.member).collect();
+                format!("its keys are {verb} to {}, by slot", list(&targets))
             }
             Self::EnsureStable { slots, .. } => format!("has slots {slots} closed"),
             Self::EnsureOwner { slots, .. } => format!("owns slots {slots}, by everybody's word"),

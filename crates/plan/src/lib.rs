@@ -4,12 +4,14 @@
 //! What cannot be decided safely becomes a finding, never a guess.
 
 pub mod allocate;
+pub mod backup;
 pub mod check;
 pub mod converge;
 pub mod create;
 pub mod failover;
 pub mod fix;
 pub mod handover;
+pub mod import;
 pub mod layout;
 pub mod moves;
 pub mod policy;

@@ -108,7 +108,7 @@ impl Seen<'_> {
         }
     }
 
-    fn replicas_of(&self, primary: NodeId) -> Vec<Member> {
+    pub(crate) fn replicas_of(&self, primary: NodeId) -> Vec<Member> {
         let mut members = self.members();
         members.retain(|it| self.copies(*it) == Some(primary));
         members
@@ -124,7 +124,7 @@ impl Seen<'_> {
     }
 
     /// What is critical about the cluster: nothing is changed before it is settled.
-    fn must_be_in_order(&self) -> Result<(), Refusal> {
+    pub(crate) fn must_be_in_order(&self) -> Result<(), Refusal> {
         let mut findings = check::check(self.nodes, self.view, None);
         findings.retain(|it| it.severity == Severity::Critical || it.code.0 == "SY2208");
         if findings.is_empty() {

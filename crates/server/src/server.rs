@@ -196,7 +196,9 @@ fn proof_of(reply: &Reply) -> Option<ProofBody> {
         | Reply::Checked(..)
         | Reply::Info(_)
         | Reply::Tended(_)
-        | Reply::Answers(_) => None,
+        | Reply::Answers(_)
+        | Reply::Imported(_)
+        | Reply::BackedUp(_) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What keeps the steward from making a step true.
 
+use model::address::NodeAddress;
 use model::fault::{Class, Code, Explain};
 use model::migration::Driver;
 use model::size::ByteSize;
@@ -75,6 +76,40 @@ pub enum StewardError {
         target: Member,
         /// The server's words.
         words: String,
+    },
+    /// Keys of the server whose keys come in are in the cluster already, with other values.
+    #[error("{count} keys of {source_node} are in the cluster already, with other values")]
+    InBoth {
+        /// The server.
+        source_node: NodeAddress,
+        /// How many were found.
+        count: u64,
+        /// How many keys have been brought in before.
+        moved: u64,
+        /// The first of them, as text.
+        names: Vec<String>,
+    },
+    /// A node cannot read what a server of another version writes.
+    #[error("{target} cannot read the values of {source_node}: {words}")]
+    OtherVersion {
+        /// Who wrote them.
+        source_node: NodeAddress,
+        /// Who was to read them.
+        target: Member,
+        /// The server's words.
+        words: String,
+    },
+    /// The server whose keys come in gave no answer, or refused.
+    #[error("{source_node} did not do {command}: {words}")]
+    AtSource {
+        /// The server.
+        source_node: NodeAddress,
+        /// What it was told.
+        command: &'static str,
+        /// Its words, or what came instead of an answer.
+        words: String,
+        /// Whether no answer came.
+        is_silent: bool,
     },
     /// There are keys so big that their move would block both servers.
     #[error(
@@ -204,13 +239,22 @@ impl Explain for StewardError {
             Self::NotForgotten { .. } => "SY3313",
             Self::TooLate { .. } => "SY3314",
             Self::Stopped => "SY3315",
+            Self::InBoth { .. } => "SY3317",
+            Self::OtherVersion { .. } => "SY3318",
+            Self::AtSource { .. } => "SY3319",
         })
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::NoAnswer { .. } => Class::Unreachable,
-            Self::Refused { .. } => Class::Failed,
+            Self::NoAnswer { .. }
+            | Self::AtSource {
+                is_silent: true, ..
+            } => Class::Unreachable,
+            Self::Refused { .. }
+            | Self::AtSource {
+                is_silent: false, ..
+            } => Class::Failed,
             Self::NoPrimary { .. }
             | Self::ForeignOwner { .. }
             | Self::ClosedMeanwhile { .. }
@@ -222,6 +266,8 @@ impl Explain for StewardError {
             | Self::TooLate { .. } => Class::NotConverged,
             Self::OpenElsewhere { .. }
             | Self::KeyOnBoth { .. }
+            | Self::InBoth { .. }
+            | Self::OtherVersion { .. }
             | Self::BigKeys { .. }
             | Self::Full { .. }
             | Self::NoDriver { .. }
@@ -261,6 +307,18 @@ impl Explain for StewardError {
             Self::KeyOnBoth { .. } => {
                 "look at both copies; --replace keeps that of the slot's owner".to_owned()
             }
+            Self::InBoth { .. } => {
+                "look at both values and delete one, or --replace to have those of the source count"
+                    .to_owned()
+            }
+            Self::OtherVersion { .. } => {
+                "the cluster's servers must be of the source's version or later: upgrade them first"
+                    .to_owned()
+            }
+            Self::AtSource { .. } => {
+                "no key was lost: each is where it was or in the cluster; run it again to go on"
+                    .to_owned()
+            }
             Self::BigKeys { .. } => {
                 "each blocks both servers while it moves; leave the refusal out to move them one \
                  by one, at a quiet time"
@@ -279,10 +337,31 @@ impl Explain for StewardError {
     }
 
     fn detail(&self) -> Vec<String> {
-        if let Self::BigKeys { names, .. } = self {
-            names.clone()
-        } else {
-            Vec::new()
+        match self {
+            Self::BigKeys { names, .. } => names.clone(),
+            Self::InBoth { moved, names, .. } => {
+                let before = format!("{moved} keys had been brought in before; those that differ:");
+                [before].into_iter().chain(names.iter().cloned()).collect()
+            }
+            Self::NoAnswer { .. }
+            | Self::Refused { .. }
+            | Self::NoPrimary { .. }
+            | Self::ForeignOwner { .. }
+            | Self::OpenElsewhere { .. }
+            | Self::ClosedMeanwhile { .. }
+            | Self::KeyOnBoth { .. }
+            | Self::OtherVersion { .. }
+            | Self::AtSource { .. }
+            | Self::NotCopied { .. }
+            | Self::Full { .. }
+            | Self::NotEmptied { .. }
+            | Self::AtomicFailed { .. }
+            | Self::NoDriver { .. }
+            | Self::NotHandedOver { .. }
+            | Self::NotEmpty { .. }
+            | Self::NotForgotten { .. }
+            | Self::TooLate { .. }
+            | Self::Stopped => Vec::new(),
         }
     }
 }

@@ -17,16 +17,34 @@ pub(crate) async fn ensure(
     let Some(payload) = dump(ground, source).await? else {
         return Ok(());
     };
+    if payload.len() <= EMPTY_LENGTH {
+        return Ok(());
+    }
     let each = targets.iter().map(|target| give(ground, *target, &payload));
     join_all(each).await.into_iter().collect()
 }
 
-/// The functions of a node; `None` where it has none, or is of a version that knows none.
+/// Gives the targets the functions of a server that is in no cluster. It is also asked of one that
+/// has none: a dump of nothing carries the version of the server that wrote it, and a target that
+/// cannot read that one could read no key either.
+pub(crate) async fn bring(
+    from: Ground<'_>,
+    source: Member,
+    (ground, targets): (Ground<'_>, &[Member]),
+) -> Result<(), StewardError> {
+    let Some(payload) = dump(from, source).await? else {
+        return Ok(());
+    };
+    let each = targets.iter().map(|target| give(ground, *target, &payload));
+    join_all(each).await.into_iter().collect()
+}
+
+/// The functions of a node; `None` where it is of a version that knows none.
 async fn dump(ground: Ground<'_>, node: Member) -> Result<Option<Vec<u8>>, StewardError> {
     let question = [NodeCommand::DumpFunctions];
     let said = talk::all(ground, node, "FUNCTION DUMP", &question).await?;
     match said.into_iter().next() {
-        Some(Ok(NodeAnswer::Bytes(payload))) if payload.len() > EMPTY_LENGTH => Ok(Some(payload)),
+        Some(Ok(NodeAnswer::Bytes(payload))) => Ok(Some(payload)),
         Some(Ok(_)) | None => Ok(None),
         // Redis 6 and earlier: an unknown command.
         Some(Err(_)) => Ok(None),

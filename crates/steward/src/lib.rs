@@ -34,6 +34,8 @@ pub struct Ground<'a> {
     pub clock: &'a dyn Clock,
     /// With which user the servers are spoken to.
     pub credentials: Option<&'a Credentials>,
+    /// The same for a server outside of the cluster, whose keys come into it.
+    pub source_credentials: Option<&'a Credentials>,
     /// Who hears how far a move is, and says whether it goes on.
     pub overseer: &'a dyn Overseer,
 }
@@ -51,6 +53,7 @@ impl fmt::Debug for Ground<'_> {
 pub async fn apply(ground: Ground<'_>, step: &StewardStep) -> Result<(), Fault> {
     let applied = match step {
         StewardStep::EnsureMoved { moves, manner } => moving::ensure(ground, moves, manner).await,
+        StewardStep::EnsureImported(import) => moving::import::ensure(ground, import).await,
         StewardStep::EnsureStable { node, slots } => {
             slots::ensure_stable(ground, *node, slots).await
         }

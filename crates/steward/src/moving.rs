@@ -3,6 +3,7 @@
 //! - `survey`: who owns what now, so that a run that was cut off is gone on with.
 //! - `window`: `MIGRATE`, some slots at a time. `batch` (pure) cuts keys by bytes.
 //! - `atomic`: the servers' own migrations.
+//! - `import`: the keys of a server that is in no cluster. `compare`: whether two values are one.
 //! - `epochs`: the claim of a new owner wins.
 //! - `fence`: nothing is handed over before a replica of its new owner has it.
 //! - `governor`: as fast as the latency budget allows. `tally`: how far it is.
@@ -13,9 +14,11 @@
 mod atomic;
 mod batch;
 mod big;
+mod compare;
 mod epochs;
 mod fence;
 mod governor;
+pub(crate) mod import;
 mod pair;
 mod serving;
 mod survey;

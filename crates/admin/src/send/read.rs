@@ -5,7 +5,9 @@
     reason = "the client library's values may grow"
 )]
 
-use model::command::{AtomicMigration, AtomicState, Key, NodeAnswer, NodeCommand};
+use model::command::{
+    AtomicMigration, AtomicState, Key, KeyQuestion, NodeAnswer, NodeCommand, Shape,
+};
 use model::ids::{Epoch, NodeId};
 use model::slots::SlotRange;
 use model::view::ClusterReport;
@@ -31,6 +33,9 @@ pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, 
             "NOKEY" => Ok(NodeAnswer::NoKey),
             _ => Ok(NodeAnswer::Done),
         },
+        NodeCommand::Databases => Ok(NodeAnswer::Databases(Info::new(&text(value)?).databases())),
+        NodeCommand::Scan { .. } => page(value),
+        NodeCommand::Key { question, .. } => about_key(*question, value),
         NodeCommand::Replication => Info::new(&text(value)?)
             .replication()
             .map(NodeAnswer::Replication)
@@ -42,11 +47,7 @@ pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, 
         }
         NodeCommand::ImportSlots(_) => text(value).map(NodeAnswer::Text),
         NodeCommand::Setting(_) => setting(value),
-        NodeCommand::DumpFunctions | NodeCommand::Get { .. } => match value {
-            Value::BulkString(bytes) => Ok(NodeAnswer::Bytes(bytes)),
-            Value::Nil => Ok(NodeAnswer::Nothing),
-            _ => Err("it is no text"),
-        },
+        NodeCommand::DumpFunctions | NodeCommand::Get { .. } => bytes(value),
         NodeCommand::SetImporting { .. }
         | NodeCommand::SetMigrating { .. }
         | NodeCommand::SetStable(_)
@@ -66,6 +67,38 @@ pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, 
         | NodeCommand::Replicate(_)
         | NodeCommand::SetSetting { .. }
         | NodeCommand::RestoreFunctions(_) => Ok(NodeAnswer::Done),
+    }
+}
+
+fn about_key(question: KeyQuestion, value: Value) -> Result<NodeAnswer, Problem> {
+    match question {
+        KeyQuestion::Exists => number(&value).map(NodeAnswer::Number),
+        KeyQuestion::Dump | KeyQuestion::Value(Shape::Text) => bytes(value),
+        KeyQuestion::Lifetime => match value {
+            Value::Int(-2) => Ok(NodeAnswer::Nothing),
+            Value::Int(-1) => Ok(NodeAnswer::Forever),
+            other => number(&other).map(NodeAnswer::Number),
+        },
+        KeyQuestion::Value(Shape::List | Shape::Set | Shape::SortedSet | Shape::Hash) => {
+            keys(value).map(NodeAnswer::Keys)
+        }
+    }
+}
+
+fn page(value: Value) -> Result<NodeAnswer, Problem> {
+    let mut parts = list(value)?.into_iter();
+    let (Some(next), Some(found), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err("it is no page of keys");
+    };
+    let next = text(next)?.parse().map_err(|_| "its cursor is no number")?;
+    Ok(NodeAnswer::Page(next, keys(found)?))
+}
+
+fn bytes(value: Value) -> Result<NodeAnswer, Problem> {
+    match value {
+        Value::BulkString(bytes) => Ok(NodeAnswer::Bytes(bytes)),
+        Value::Nil => Ok(NodeAnswer::Nothing),
+        _ => Err("it is no text"),
     }
 }
 
@@ -250,6 +283,30 @@ mod tests {
         assert!(answer(&count, bulk("3")).is_err());
         assert!(answer(&NodeCommand::Cluster, bulk("x")).is_err());
         assert!(answer(&NodeCommand::SlotMigrations, Value::Okay).is_err());
+    }
+
+    #[test]
+    fn a_page_of_keys_and_a_lifetime_are_read() {
+        let scan = NodeCommand::Scan {
+            cursor: 0,
+            count: 9,
+        };
+        let found = Value::Array(vec![bulk("a"), bulk("")]);
+        let said = Value::Array(vec![bulk("18446744073709551615"), found]);
+        let keys = vec![b"a".to_vec(), Vec::new()];
+        assert_eq!(answer(&scan, said), Ok(NodeAnswer::Page(u64::MAX, keys)));
+        assert!(answer(&scan, Value::Array(vec![bulk("x"), Value::Array(vec![])])).is_err());
+        let lives = NodeCommand::Key {
+            key: Vec::new(),
+            question: KeyQuestion::Lifetime,
+        };
+        for (said, meant) in [
+            (-2, NodeAnswer::Nothing),
+            (-1, NodeAnswer::Forever),
+            (7, NodeAnswer::Number(7)),
+        ] {
+            assert_eq!(answer(&lives, Value::Int(said)), Ok(meant));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A command that is data → the words that a server reads. Pure.
 
-use model::command::NodeCommand;
+use model::command::{KeyQuestion, NodeCommand, Shape, TargetLogin};
 use model::ids::NodeId;
 use model::slots::{Slot, SlotRange};
 use model::spec::Credentials;
@@ -12,7 +12,7 @@ const DATABASE: u32 = 0;
 /// How long a key that is set stays: longer than any change of size, and no longer.
 const SET_SECONDS: u32 = 3600;
 
-/// The words of a command. `MIGRATE` logs in at its target with our own user.
+/// The words of a command.
 pub(super) fn words(command: &NodeCommand, credentials: Option<&Credentials>) -> Cmd {
     let mut words = Cmd::new();
     for part in name(command).split(' ') {
@@ -36,8 +36,20 @@ pub(super) const fn name(command: &NodeCommand) -> &'static str {
         NodeCommand::KeysIn { .. } => "CLUSTER GETKEYSINSLOT",
         NodeCommand::SizeOf { .. } => "MEMORY USAGE",
         NodeCommand::Migrate { .. } => "MIGRATE",
-        NodeCommand::Replication => "INFO",
         NodeCommand::LinkAge => "CLIENT LIST",
+        NodeCommand::Replication => "INFO replication",
+        NodeCommand::Databases => "INFO keyspace",
+        NodeCommand::Scan { .. } => "SCAN",
+        NodeCommand::Key { question, .. } => match question {
+            KeyQuestion::Exists => "EXISTS",
+            KeyQuestion::Dump => "DUMP",
+            KeyQuestion::Lifetime => "PTTL",
+            KeyQuestion::Value(Shape::Text) => "GET",
+            KeyQuestion::Value(Shape::List) => "LRANGE",
+            KeyQuestion::Value(Shape::Set) => "SMEMBERS",
+            KeyQuestion::Value(Shape::SortedSet) => "ZRANGE",
+            KeyQuestion::Value(Shape::Hash) => "HGETALL",
+        },
         NodeCommand::Cluster => "CLUSTER NODES",
         NodeCommand::Asking => "ASKING",
         NodeCommand::Set { .. } => "SET",
@@ -84,12 +96,13 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
             words.arg(key.as_slice());
         }
         NodeCommand::Migrate { .. } => migrate(command, credentials, words),
-        NodeCommand::Replication => {
-            words.arg("replication");
-        }
         NodeCommand::LinkAge => {
             words.arg("TYPE").arg("master");
         }
+        NodeCommand::Scan { cursor, count } => {
+            words.arg(*cursor).arg("COUNT").arg(*count);
+        }
+        NodeCommand::Key { key, question } => ask(key, *question, words),
         NodeCommand::MigrateSlots { ranges: slots, to } => {
             words.arg("SLOTSRANGE");
             ranges(slots, words);
@@ -118,6 +131,8 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
             words.arg(payload.as_slice()).arg("APPEND");
         }
         NodeCommand::BumpEpoch
+        | NodeCommand::Replication
+        | NodeCommand::Databases
         | NodeCommand::Cluster
         | NodeCommand::Asking
         | NodeCommand::Ping
@@ -125,6 +140,23 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
         | NodeCommand::CancelSlotMigrations
         | NodeCommand::Failover
         | NodeCommand::DumpFunctions => {}
+    }
+}
+
+/// A question about a key, and how much of its value is asked for: all.
+fn ask(key: &[u8], question: KeyQuestion, words: &mut Cmd) {
+    words.arg(key);
+    match question {
+        KeyQuestion::Exists
+        | KeyQuestion::Dump
+        | KeyQuestion::Lifetime
+        | KeyQuestion::Value(Shape::Text | Shape::Set | Shape::Hash) => {}
+        KeyQuestion::Value(Shape::List) => {
+            words.arg(0).arg(-1);
+        }
+        KeyQuestion::Value(Shape::SortedSet) => {
+            words.arg(0).arg(-1).arg("WITHSCORES");
+        }
     }
 }
 
@@ -136,13 +168,15 @@ fn set(slot: Slot, what: &str, node: Option<NodeId>, words: &mut Cmd) {
     }
 }
 
-/// `MIGRATE host port "" 0 timeout [REPLACE] [AUTH password | AUTH2 user password] KEYS key…`.
+/// `MIGRATE host port "" 0 timeout [COPY] [REPLACE] [AUTH password | AUTH2 user password] KEYS key…`.
 fn migrate(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut Cmd) {
     let NodeCommand::Migrate {
         to,
         keys,
         timeout,
         replace,
+        copies,
+        login,
     } = command
     else {
         return;
@@ -154,10 +188,17 @@ fn migrate(command: &NodeCommand, credentials: Option<&Credentials>, words: &mut
         .arg("")
         .arg(DATABASE);
     words.arg(timeout);
+    if *copies {
+        words.arg("COPY");
+    }
     if *replace {
         words.arg("REPLACE");
     }
-    match credentials {
+    let login = match login {
+        TargetLogin::AsHere => credentials,
+        TargetLogin::Other(other) => other.as_ref(),
+    };
+    match login {
         None => {}
         // Servers before 6 know no users and take the password alone.
         Some(login) if login.user == "default" => {
@@ -234,6 +275,14 @@ mod tests {
         check(NodeCommand::LinkAge, "CLIENT LIST TYPE master");
         let (key, value) = (b"k".to_vec(), b"v".to_vec());
         check(NodeCommand::Set { key, value }, "SET k v EX 3600");
+        let key = b"k".to_vec();
+        let question = KeyQuestion::Value(Shape::SortedSet);
+        check(
+            NodeCommand::Key { key, question },
+            "ZRANGE k 0 -1 WITHSCORES",
+        );
+        let (cursor, count) = (17, 100);
+        check(NodeCommand::Scan { cursor, count }, "SCAN 17 COUNT 100");
         check(
             NodeCommand::SizeOf {
                 key: b"a b".to_vec(),
@@ -244,17 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_move_with_the_login_that_we_have() {
-        let command = NodeCommand::Migrate {
+    fn keys_move_with_the_login_that_their_target_has() {
+        let migrate = |copies, login| NodeCommand::Migrate {
             to: NodeAddress::parse("127.0.0.1:6379").unwrap(),
             keys: vec![b"k".to_vec(), Vec::new()],
             timeout: Duration::from_secs(2),
             replace: true,
+            copies,
+            login,
         };
         let login = |user: &str| Credentials {
             user: user.to_owned(),
             password: Secret::new("pw"),
         };
+        let command = migrate(false, TargetLogin::AsHere);
         let head = "MIGRATE 127.0.0.1 6379  0 2000 REPLACE";
         assert_eq!(line(&command, None), format!("{head} KEYS k "));
         assert_eq!(
@@ -264,6 +316,17 @@ mod tests {
         assert_eq!(
             line(&command, Some(&login("op"))),
             format!("{head} AUTH2 op pw KEYS k ")
+        );
+        // The password of the source is none of the target's business.
+        let elsewhere = |other| migrate(true, TargetLogin::Other(other));
+        let head = "MIGRATE 127.0.0.1 6379  0 2000 COPY REPLACE";
+        assert_eq!(
+            line(&elsewhere(None), Some(&login("op"))),
+            format!("{head} KEYS k ")
+        );
+        assert_eq!(
+            line(&elsewhere(Some(login("to"))), Some(&login("op"))),
+            format!("{head} AUTH2 to pw KEYS k ")
         );
     }
 }

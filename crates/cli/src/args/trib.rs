@@ -113,6 +113,12 @@ pub(crate) enum TribVerb {
         #[command(flatten)]
         login: Login,
     },
+    /// Bring the keys of a server that is in no cluster into one. It must not be written to
+    /// meanwhile
+    Import(ImportArguments),
+    /// Copy the data of every shard into a folder, as RDB files with their checksums. Each is its
+    /// shard at a moment of its own: writes to two shards may be in one file and not in the other
+    Backup(BackupArguments),
     /// Have an empty server join a cluster
     AddNode {
         /// The server: HOST:PORT
@@ -201,6 +207,8 @@ impl TribVerb {
             | Self::AddNode { login, .. }
             | Self::DelNode { login, .. }
             | Self::SetTimeout { login, .. } => login,
+            Self::Import(arguments) => &arguments.login,
+            Self::Backup(arguments) => &arguments.login,
         }
     }
 }
@@ -214,6 +222,71 @@ pub(crate) struct RunArguments {
     /// How many seconds the nodes may take to agree
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) wait_timeout: u64,
+}
+
+/// What is copied where.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// One of the cluster's nodes: HOST:PORT
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) node: String,
+    /// The folder: an empty one, or one that is made
+    #[arg(value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
+    /// Take the data from primaries, which fork for it [default: from replicas that are in sync]
+    #[arg(long)]
+    pub(crate) from_primaries: bool,
+    /// Take what there is where slots have no owner that answers
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    #[command(flatten)]
+    pub(crate) login: Login,
+}
+
+/// Which keys are brought where.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// One of the cluster's nodes: HOST:PORT
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) from: FromArguments,
+    /// The keys stay at their source as well
+    #[arg(long, alias = "cluster-copy")]
+    pub(crate) copy: bool,
+    #[command(flatten)]
+    pub(crate) moves: MoveArguments,
+    #[command(flatten)]
+    pub(crate) login: Login,
+}
+
+/// Where keys come from. There is no option for the password itself.
+#[derive(Debug, Args)]
+pub(crate) struct FromArguments {
+    /// The server: HOST:PORT
+    #[arg(long, alias = "cluster-from", value_name = "HOST:PORT")]
+    pub(crate) from: String,
+    /// The user there
+    #[arg(long, alias = "cluster-from-user", value_name = "NAME")]
+    pub(crate) from_user: Option<String>,
+    /// A file whose first line is the password there
+    #[arg(long, value_name = "FILE", env = "SHARDYARD_FROM_PASSWORD_FILE")]
+    pub(crate) from_password_file: Option<PathBuf>,
+    /// Ask for the password there
+    #[arg(
+        long,
+        alias = "cluster-from-askpass",
+        conflicts_with = "from_password_file"
+    )]
+    pub(crate) from_askpass: bool,
+    /// As redis-cli has it; refused, with the way that keeps the password to yourself
+    #[arg(
+        long,
+        alias = "cluster-from-pass",
+        value_name = "PASSWORD",
+        hide = true
+    )]
+    pub(crate) from_pass: Option<String>,
 }
 
 /// How keys are moved.

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use control::command::{
-    Answered, Changed, ClusterInfo, ClusterNode, Delivery, NodeStatus, Proof, Row, ShardStatus,
-    Status, Tended, Tried,
+    Answered, Backup, Changed, ClusterInfo, ClusterNode, Delivery, Imported, NodeStatus, Proof,
+    Row, ShardStatus, Status, Tended, Tried,
 };
 use control::lock::Operator;
 use control::oversee::Word;
@@ -374,6 +374,37 @@ pub(crate) fn tended(tended: &Tended) -> Value {
         fields.insert("took_ms".to_owned(), milliseconds(tended.took));
         let proof = tended.proof.as_ref().map_or(Value::Null, proof);
         fields.insert("proof".to_owned(), proof);
+    }
+    body
+}
+
+/// Keys that were brought in.
+pub(crate) fn imported(imported: &Imported) -> Value {
+    let mut body = cluster(&imported.cluster, Some(&imported.findings));
+    if let Value::Object(fields) = &mut body {
+        let source = imported.source.to_string();
+        fields.insert("source".to_owned(), Value::from(source));
+        fields.insert("copied".to_owned(), Value::from(imported.copies));
+        for (name, keys) in [
+            ("keys_before", imported.keys_before),
+            ("keys_moved", imported.keys_moved),
+            ("keys_left", imported.keys_left),
+        ] {
+            fields.insert(name.to_owned(), Value::from(keys));
+        }
+        fields.insert("changed".to_owned(), Value::from(imported.changed));
+        fields.insert("took_ms".to_owned(), milliseconds(imported.took));
+    }
+    body
+}
+
+/// A backup that was taken: its manifest, where it is, and how long it took.
+pub(crate) fn backup(backup: &Backup) -> Value {
+    let mut body = backup.manifest();
+    if let Value::Object(fields) = &mut body {
+        let directory = backup.directory.display().to_string();
+        fields.insert("directory".to_owned(), Value::from(directory));
+        fields.insert("took_ms".to_owned(), milliseconds(backup.took));
     }
     body
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use control::command::{Answered, ClusterInfo, ClusterNode, Tended};
+use control::command::{Answered, Backup, ClusterInfo, ClusterNode, Imported, Tended};
 use model::fault::Code;
 use model::finding::Finding;
 use model::slots::SLOT_COUNT;
@@ -118,6 +118,55 @@ pub(crate) fn tended(tended: &Tended) -> String {
     };
     if let Some(proof) = &tended.proof {
         out.push_str(&text::proof(proof));
+    }
+    out
+}
+
+/// Keys that were brought in: how many, where they are now, and what should be known.
+pub(crate) fn imported(imported: &Imported) -> String {
+    let verb = if imported.copies { "copied" } else { "moved" };
+    let mut out = if imported.changed {
+        format!(
+            "import: {} of {} keys {verb} from {} in {:.2} s; {} are there now\n",
+            imported.keys_moved,
+            imported.keys_before,
+            imported.source,
+            imported.took.as_secs_f64(),
+            imported.keys_left
+        )
+    } else {
+        format!(
+            "import: nothing to do; {} has {} keys\n",
+            imported.source, imported.keys_left
+        )
+    };
+    out.push_str(&summary(&imported.cluster));
+    for finding in &imported.findings {
+        out.push_str(&text::finding(finding));
+    }
+    out
+}
+
+/// A backup: a line for each file, and what it lacks.
+pub(crate) fn backup(backup: &Backup) -> String {
+    let mut out = String::new();
+    for file in &backup.files {
+        let slots = file.part.slots.len();
+        let _ = writeln!(
+            out,
+            "{}  {} from {}, {slots} slots",
+            file.name, file.size, file.source
+        );
+    }
+    let _ = writeln!(
+        out,
+        "backup: {} in {} after {:.2} s",
+        text::counted(backup.files.len(), "shard"),
+        backup.directory.display(),
+        backup.took.as_secs_f64()
+    );
+    if !backup.missing.is_empty() {
+        let _ = writeln!(out, "It lacks slots {}.", backup.missing);
     }
     out
 }

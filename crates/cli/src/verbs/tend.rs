@@ -114,6 +114,8 @@ fn wish(verb: &TribVerb) -> Result<(&str, Wish, Option<String>), Fault> {
         TribVerb::Create { .. }
         | TribVerb::Check { .. }
         | TribVerb::Info { .. }
+        | TribVerb::Import(_)
+        | TribVerb::Backup(_)
         | TribVerb::Call { .. } => {
             return Err(Fault::new(
                 "SY5099",
@@ -147,6 +149,8 @@ const fn moves(verb: &TribVerb) -> Option<&MoveArguments> {
         | TribVerb::Create { .. }
         | TribVerb::Check { .. }
         | TribVerb::Info { .. }
+        | TribVerb::Import(_)
+        | TribVerb::Backup(_)
         | TribVerb::Call { .. } => None,
     }
 }
@@ -162,11 +166,13 @@ fn how(verb: &TribVerb) -> Option<&RunArguments> {
         | TribVerb::Create { .. }
         | TribVerb::Check { .. }
         | TribVerb::Info { .. }
+        | TribVerb::Import(_)
+        | TribVerb::Backup(_)
         | TribVerb::Call { .. } => moves(verb).map(|it| &it.run),
     }
 }
 
-fn manner(moves: &MoveArguments) -> Result<Manner, Fault> {
+pub(super) fn manner(moves: &MoveArguments) -> Result<Manner, Fault> {
     let latency_max = moves.max_latency.as_deref();
     Ok(Manner {
         pace: Pace {

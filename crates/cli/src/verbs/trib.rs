@@ -9,7 +9,7 @@ use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
 
-use super::{Session, odd, tend};
+use super::{Session, backup, import, odd, tend};
 use crate::args::{Login, TribVerb};
 use crate::read;
 use crate::render::{json, text, trib};
@@ -56,6 +56,8 @@ pub(super) async fn run(mut session: Session, verb: TribVerb) -> Result<ExitCode
         | TribVerb::AddNode { .. }
         | TribVerb::DelNode { .. }
         | TribVerb::SetTimeout { .. }) => tend::run(session, verb).await,
+        TribVerb::Backup(arguments) => backup::run(session, &arguments).await,
+        TribVerb::Import(arguments) => import::run(session, &arguments).await,
         TribVerb::Call {
             node,
             command,

@@ -9,6 +9,7 @@
 )]
 
 mod allocate;
+mod backup;
 mod check;
 mod converge;
 mod create;
@@ -18,6 +19,7 @@ mod fence;
 mod fix;
 mod fixture;
 mod handover;
+mod import;
 mod layout;
 mod moves;
 mod ready;

@@ -221,7 +221,9 @@ impl Scene {
                     assert!(!self.answers(*id), "{id} is forgotten while it runs");
                 }
             }
-            StewardStep::EnsureFunctions { .. } | StewardStep::EnsureSetting { .. } => {}
+            StewardStep::EnsureFunctions { .. }
+            | StewardStep::EnsureSetting { .. }
+            | StewardStep::EnsureImported(_) => {}
         }
     }
 

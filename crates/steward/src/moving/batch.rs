@@ -6,10 +6,11 @@
 use model::command::Key;
 use model::slots::Slot;
 
-/// Keys of one slot that go with one `MIGRATE`: a server takes keys of one slot only.
+/// Keys that go with one `MIGRATE`. A node of a cluster gives keys of one slot only; a server
+/// outside of one gives any that have the same target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Batch {
-    pub(super) slot: Slot,
+pub(super) struct Batch<Group = Slot> {
+    pub(super) group: Group,
     pub(super) keys: Vec<Key>,
     pub(super) bytes: u64,
     /// Whether it is one key that counts as big.
@@ -18,8 +19,8 @@ pub(super) struct Batch {
 
 /// A key and the memory that it takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Weighed {
-    pub(super) slot: Slot,
+pub(super) struct Weighed<Group = Slot> {
+    pub(super) group: Group,
     pub(super) key: Key,
     pub(super) bytes: u64,
 }
@@ -36,13 +37,13 @@ pub(super) struct Cut {
 }
 
 /// The batches, in the order of the keys; big keys come last.
-pub(super) fn batches(keys: Vec<Weighed>, cut: Cut) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
+pub(super) fn batches<Group: Copy + Eq>(keys: Vec<Weighed<Group>>, cut: Cut) -> Vec<Batch<Group>> {
+    let mut batches: Vec<Batch<Group>> = Vec::new();
     let mut big = Vec::new();
-    for Weighed { slot, key, bytes } in keys {
+    for Weighed { group, key, bytes } in keys {
         let is_big = bytes >= cut.big_from;
         let alone = Batch {
-            slot,
+            group,
             keys: vec![key],
             bytes,
             is_big,
@@ -53,7 +54,7 @@ pub(super) fn batches(keys: Vec<Weighed>, cut: Cut) -> Vec<Batch> {
         }
         match batches.last_mut() {
             Some(last)
-                if last.slot == slot
+                if last.group == group
                     && last.keys.len() < cut.keys_max
                     && last.bytes.saturating_add(bytes) <= cut.bytes_max =>
             {
@@ -69,7 +70,7 @@ pub(super) fn batches(keys: Vec<Weighed>, cut: Cut) -> Vec<Batch> {
 
 /// Cuts off the first batches that have no more than these bytes together; at least one. A big one
 /// goes alone.
-pub(super) fn round(batches: &mut Vec<Batch>, bytes_max: u64) -> Vec<Batch> {
+pub(super) fn round<Group>(batches: &mut Vec<Batch<Group>>, bytes_max: u64) -> Vec<Batch<Group>> {
     let mut sum = 0_u64;
     let mut count = 0;
     for batch in batches.iter() {
@@ -91,7 +92,7 @@ mod tests {
 
     fn weighed(slot: u16, key: &str, bytes: u64) -> Weighed {
         Weighed {
-            slot: Slot::new(slot).unwrap(),
+            group: Slot::new(slot).unwrap(),
             key: key.as_bytes().to_vec(),
             bytes,
         }
@@ -110,7 +111,7 @@ mod tests {
                 .iter()
                 .map(|it| String::from_utf8_lossy(it))
                 .collect();
-            format!("{}:{}:{}", batch.slot.number(), keys.join(""), batch.bytes)
+            format!("{}:{}:{}", batch.group.number(), keys.join(""), batch.bytes)
         });
         shown.collect()
     }

@@ -29,15 +29,15 @@ const SLOTS_AT_ONCE: usize = 64;
 const NAMES_MAX: usize = 10;
 
 /// The sizes of these keys. One that is gone meanwhile is left out.
-pub(super) async fn weigh(
+pub(super) async fn weigh<Group>(
     ground: Ground<'_>,
     node: Member,
-    keys: Vec<(Slot, Key)>,
-) -> Result<Vec<Weighed>, StewardError> {
+    keys: Vec<(Group, Key)>,
+) -> Result<Vec<Weighed<Group>>, StewardError> {
     let mut weighed = Vec::with_capacity(keys.len());
     let mut keys = keys.into_iter().peekable();
     while keys.peek().is_some() {
-        let chunk: Vec<(Slot, Key)> = keys.by_ref().take(AT_ONCE).collect();
+        let chunk: Vec<(Group, Key)> = keys.by_ref().take(AT_ONCE).collect();
         let questions: Vec<NodeCommand> = chunk
             .iter()
             .map(|(_, key)| NodeCommand::SizeOf {
@@ -46,9 +46,9 @@ pub(super) async fn weigh(
             })
             .collect();
         let said = talk::all(ground, node, "MEMORY USAGE", &questions).await?;
-        for ((slot, key), said) in chunk.into_iter().zip(said) {
+        for ((group, key), said) in chunk.into_iter().zip(said) {
             match said {
-                Ok(NodeAnswer::Number(bytes)) => weighed.push(Weighed { slot, key, bytes }),
+                Ok(NodeAnswer::Number(bytes)) => weighed.push(Weighed { group, key, bytes }),
                 Ok(NodeAnswer::Nothing) => {}
                 Ok(_) => return Err(talk::odd(node, "MEMORY USAGE")),
                 Err(words) => {
@@ -102,14 +102,19 @@ async fn look(ground: Ground<'_>, pair: &Pair, from: ByteSize) -> Result<(), Ste
 }
 
 fn shown(key: &Weighed) -> String {
-    let name: String = String::from_utf8_lossy(&key.key)
+    format!(
+        "{} (slot {}, {})",
+        name(&key.key),
+        key.group.number(),
+        ByteSize::bytes(key.bytes)
+    )
+}
+
+/// A key as a person can read it.
+pub(super) fn name(key: &[u8]) -> String {
+    String::from_utf8_lossy(key)
         .chars()
         .take(80)
         .flat_map(char::escape_debug)
-        .collect();
-    format!(
-        "{name} (slot {}, {})",
-        key.slot.number(),
-        ByteSize::bytes(key.bytes)
-    )
+        .collect()
 }

@@ -42,7 +42,7 @@ pub(super) async fn copied(work: Work<'_>, pair: &Pair) -> Result<(), StewardErr
 
 /// Waits until one of these replicas has everything that its primary has now. Where there is none
 /// there is nothing to wait for.
-async fn by_one(
+pub(super) async fn by_one(
     work: Work<'_>,
     primary: Member,
     replicas: &[NodeAddress],

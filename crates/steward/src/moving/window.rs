@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use futures::future::join;
-use model::command::{CommandError, NodeAnswer, NodeCommand};
+use model::command::{CommandError, NodeAnswer, NodeCommand, TargetLogin};
 use model::migration::Brake;
 use model::slots::{Slot, SlotSet};
 
@@ -296,7 +296,7 @@ async fn send_round(
     let timeout = timeout(work, bytes);
     let numbers: Vec<(Slot, usize, u64)> = round
         .iter()
-        .map(|batch| (batch.slot, batch.keys.len(), batch.bytes))
+        .map(|batch| (batch.group, batch.keys.len(), batch.bytes))
         .collect();
     let commands: Vec<NodeCommand> = round
         .into_iter()
@@ -305,6 +305,8 @@ async fn send_round(
             keys: batch.keys,
             timeout,
             replace,
+            copies: false,
+            login: TargetLogin::AsHere,
         })
         .collect();
     let ground = work.ground;
@@ -336,7 +338,7 @@ async fn send_round(
 }
 
 /// How long one `MIGRATE` may take: the target builds a big key from its parts.
-fn timeout(work: Work<'_>, bytes: u64) -> Duration {
+pub(super) fn timeout(work: Work<'_>, bytes: u64) -> Duration {
     let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
     work.manner.migrate_timeout + TIMEOUT_PER_MIB.saturating_mul(mib)
 }
@@ -385,7 +387,7 @@ fn at_source(pair: &Pair, words: String) -> StewardError {
 /// What the words of a server mean that refused `MIGRATE`. Those of the target stand behind
 /// `Target instance replied with error:` (migrateCommand, cluster.c of Redis 7.0).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Meaning {
+pub(super) enum Meaning {
     /// The link between the two broke: the target may have some of the keys.
     Uncertain,
     /// It may be otherwise in a moment.
@@ -400,7 +402,7 @@ enum Meaning {
     Final,
 }
 
-fn judge(words: &str) -> Meaning {
+pub(super) fn judge(words: &str) -> Meaning {
     let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if says(&["IOERR"]) {
         Meaning::Uncertain

@@ -157,6 +157,7 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
             keys,
             timeout,
             replace,
+            ..
         } => migrate(realm, process, (*to, keys), (*timeout, *replace)),
         NodeCommand::MigrateSlots { ranges, to } => {
             let target = peer(realm, process, *to);
@@ -196,6 +197,9 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
         | NodeCommand::Replicate(_)
         | NodeCommand::SetSetting { .. }
         // Clients of the simulation write by other means; it refuses these.
+        | NodeCommand::Databases
+        | NodeCommand::Scan { .. }
+        | NodeCommand::Key { .. }
         | NodeCommand::Asking
         | NodeCommand::Set { .. }
         | NodeCommand::Get { .. }
@@ -259,6 +263,9 @@ fn order(realm: &mut Realm, process: Process, command: &NodeCommand) -> Said {
             Ok(())
         }
         NodeCommand::CountKeys(_)
+        | NodeCommand::Databases
+        | NodeCommand::Scan { .. }
+        | NodeCommand::Key { .. }
         | NodeCommand::KeysIn { .. }
         | NodeCommand::SizeOf { .. }
         | NodeCommand::Migrate { .. }
@@ -321,6 +328,9 @@ fn question(realm: &Realm, process: Process, command: &NodeCommand) -> Said {
             NodeAnswer::Bytes(dump)
         }
         NodeCommand::Ping
+        | NodeCommand::Databases
+        | NodeCommand::Scan { .. }
+        | NodeCommand::Key { .. }
         | NodeCommand::Asking
         | NodeCommand::Set { .. }
         | NodeCommand::Get { .. }
