@@ -131,6 +131,49 @@ test('a killed primary comes back in view, as a replica', async () => {
   await shot('nodes');
 });
 
+/** The plan is shown, then the button works; it leads to the operation, which comes to a good end. */
+async function failOver(): Promise<void> {
+  const part = page.locator('section').filter({ has: page.getByRole('button', { name: 'Fail over', exact: true }) });
+  const button = part.getByRole('button', { name: 'Fail over', exact: true });
+  await expect(button).toBeDisabled();
+  await part.getByRole('button', { name: 'Show the plan' }).click();
+  await expect(button).toBeEnabled();
+  await button.click();
+  await expect(page.locator('h1 + .mark', { hasText: 'done' })).toBeVisible({ timeout: 40_000 });
+  await expect(page.getByText('0 acknowledged writes lost')).toBeVisible();
+}
+async function expectRole(workload: string, role: string): Promise<void> {
+  await open('instances/orders/nodes');
+  const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: workload, exact: true }) });
+  await expect(row).toContainText(role);
+}
+
+test('a replica takes over by the button, and the way back is a plan too', async () => {
+  // Redis 7.0 is given the time of an election before each handover.
+  test.setTimeout(120_000);
+  await open('instances/orders/topology');
+  const replica = page.getByRole('button', { name: /^redis-\d+, replica/ }).first();
+  const heir = /^redis-\d+/.exec((await replica.getAttribute('aria-label')) ?? '')![0];
+  await replica.click();
+  await expect(page.locator('code', { hasText: `shardyard failover orders ${heir} --yes` })).toBeVisible();
+  await shot('failover');
+  await nothingSerious('failover');
+  await failOver();
+  await expectRole(heir, 'primary');
+  await open('instances/orders/change');
+  await expect(page.locator('code', { hasText: 'shardyard failover orders --spread --yes' })).toBeVisible();
+  const second = (await page.locator('#heir option', { hasText: '(shard 3)' }).getAttribute('value'))!;
+  await page.getByLabel('Who takes over').selectOption(second);
+  await expect(page.locator('code', { hasText: `shardyard failover orders ${second} --yes` })).toBeVisible();
+  await failOver();
+  await expectRole(second, 'primary');
+  await open('instances/orders/change');
+  const part = page.locator('section').filter({ has: page.getByLabel('Who takes over') });
+  await part.getByRole('button', { name: 'Show the plan' }).click();
+  await expect(part.locator('.plan')).toBeVisible();
+  await expect(state()).toHaveText(/ready/, { timeout: 30_000 });
+});
+
 test('nodes and a job, from the gallery to info in the terminal', async () => {
   await open('templates');
   await page.getByRole('link', { name: 'Use it redis-sharding' }).click();

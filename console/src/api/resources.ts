@@ -2,7 +2,7 @@
 import { inLastingOrder } from '../domain/slots';
 import { ask } from './client';
 import type {
-  AuditEntry, ExecAnswer, Finding, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SlotOwners, Template,
+  AuditEntry, ExecAnswer, Finding, Handover, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SlotOwners, Template,
   TemplateProblem, TemplateRow, Wish,
 } from './types';
 
@@ -45,6 +45,8 @@ export const instances = {
   scale: (name: string, shape: { shards: number; replicas: number }) => ask<Operation>('POST', `/instances${at(name)}/scale`, shape),
   rebalancePlan: (name: string, by: string) => ask<Plan>('POST', `/instances${at(name)}/rebalance`, { by, dry_run: true }),
   rebalance: (name: string, by: string) => ask<Operation>('POST', `/instances${at(name)}/rebalance`, { by }),
+  failoverPlan: (name: string, which: Handover) => ask<Plan>('POST', `/instances${at(name)}/failover`, { ...which, dry_run: true }),
+  failover: (name: string, which: Handover) => ask<Operation>('POST', `/instances${at(name)}/failover`, which),
 };
 
 export const operations = {

@@ -22,5 +22,8 @@ export type Template = Schemas['TemplateDetail'];
 export type TemplateProblem = Schemas['LintProblem'];
 export type TemplateRow = Schemas['TemplateRow'];
 
+/** Which primaries change: that of one node's shard, or all that are not where they were planned. */
+export type Handover = { node: string } | { spread: true };
+
 /** What the wizard asks for. */
 export interface Wish { name: string; template: string; engine: string; set: Record<string, string> }

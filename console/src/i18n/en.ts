@@ -31,6 +31,8 @@ export const en = {
   deliver_now: 'Deliver', cancel: 'Cancel', not_a_number: 'a whole number', not_a_size: 'a size such as 256MiB', too_small: 'at least {bound}', too_big: 'at most {bound}', not_allowed: 'not among what is allowed',
   secret_hint: 'left empty, it is generated', more_settings: 'All variables', bad_name: '1 to 40 of a-z, 0-9 and -',
   how_many_shards: 'Shards', how_many_replicas: 'Replicas of each', scale: 'Scale', rebalance: 'Rebalance', measure: 'Even by', by_slots: 'slots',
+  failover: 'Fail over', failover_to: '{node} takes over from its primary. Writes stop for a moment, and none is lost.', failover_from: '{node} gives way to its best replica. Writes stop for a moment, and none is lost.',
+  heir: 'Who takes over', heir_of: '{node}, from {primary} (shard {shard})', failover_spread: 'whoever was planned to be primary', no_heirs: 'No shard has a replica that could take over.',
   show_plan: 'Show the plan', plan_first: 'The button works once the plan has been shown.', plan_empty: 'Nothing to do.', phases: '{phases} phases, {steps} steps',
   stop: 'Stop', stop_hint: 'Stop all workloads and keep the data.', start: 'Start', delete_data: 'Delete with its data', delete_hint: 'This loses every key of {name}. Type its name to go on.',
   running: 'running', done: 'done', failed: 'failed', op_cancel: 'Stop after this step', no_operations: 'No operation yet.', started: 'Started', took: 'Took', by: 'By', what: 'What', outcome: 'Outcome',

@@ -32,6 +32,8 @@ export const zh: Record<Word, string> = {
   deliver_now: '交付', cancel: '取消', not_a_number: '需要整数', not_a_size: '需要大小，例如 256MiB', too_small: '至少 {bound}', too_big: '至多 {bound}', not_allowed: '不在允许范围内',
   secret_hint: '留空则自动生成', more_settings: '全部变量', bad_name: '1 到 40 个字符：a-z、0-9 和 -',
   how_many_shards: '分片数', how_many_replicas: '每分片副本数', scale: '扩缩', rebalance: '均衡', measure: '均衡依据', by_slots: '槽位',
+  failover: '主从切换', failover_to: '{node} 从其主节点接管。写入会短暂停顿，不丢失任何写入。', failover_from: '{node} 让位给其最佳副本。写入会短暂停顿，不丢失任何写入。',
+  heir: '由谁接管', heir_of: '{node}，接管 {primary}（分片 {shard}）', failover_spread: '恢复为原计划的主节点', no_heirs: '没有分片拥有可以接管的副本。',
   show_plan: '显示计划', plan_first: '先显示计划，按钮才可用。', plan_empty: '无事可做。', phases: '{phases} 个阶段，{steps} 个步骤',
   stop: '停止', stop_hint: '停止所有工作负载，保留数据。', start: '启动', delete_data: '删除实例和数据', delete_hint: '这将丢失 {name} 的所有键。输入其名称以继续。',
   running: '进行中', done: '完成', failed: '失败', op_cancel: '本步之后停止', no_operations: '还没有操作。', started: '开始', took: '用时', by: '执行者', what: '内容', outcome: '结果',
