@@ -174,6 +174,40 @@ test('a replica takes over by the button, and the way back is a plan too', async
   await expect(state()).toHaveText(/ready/, { timeout: 30_000 });
 });
 
+test('a node tells its settings, clients and slow commands, and no password', async () => {
+  // Every command counts as slow, and one of them has a password among its words.
+  for (const words of [['config', 'set', 'slowlog-log-slower-than', '0'], ['config', 'set', 'maxmemory-policy', 'allkeys-lru'], ['auth', 'shardyard', 'hunter2']]) {
+    served.run('exec', 'orders', 'redis-3', '--', 'redis-cli', ...words);
+  }
+  const secrets = ['PASSWORD', 'OPERATOR_PASSWORD', 'REPLICATION_PASSWORD'].map((it) => served.secret('orders', it));
+  const told: string[] = [];
+  page.on('response', (answer) => { if (answer.url().includes('/nodes/redis-3')) void answer.text().then((text) => told.push(text), () => undefined); });
+  await open('instances/orders/nodes/redis-3');
+  const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('cell', { name, exact: true }) });
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await expect(page.getByRole('status')).toHaveText('Settings of the file that do not run as written: 1');
+  await expect(row('maxmemory-policy')).toContainText(/noeviction.*allkeys-lru.*differs/);
+  await expect(row('hz')).toHaveCount(0);
+  await page.getByRole('checkbox').check();
+  await expect(row('hz')).toContainText('not in the file');
+  await expect(row('masterauth')).toHaveText(/^masterauth\s*secret$/);
+  await shot('node-settings');
+  await nothingSerious('settings');
+  await page.getByRole('button', { name: 'Clients' }).click();
+  await expect(page.getByRole('row').filter({ hasText: 'client list' })).toContainText('shardyard');
+  await shot('node-clients');
+  await nothingSerious('clients');
+  await page.getByRole('button', { name: 'Slow log' }).click();
+  await page.getByLabel('Filter').fill('auth');
+  await expect(page.getByRole('cell', { name: /auth.*redacted/i }).first()).toBeVisible();
+  await shot('node-slow-log');
+  await nothingSerious('slow log');
+  served.run('exec', 'orders', 'redis-3', '--', 'redis-cli', 'config', 'set', 'slowlog-log-slower-than', '10000');
+  served.run('exec', 'orders', 'redis-3', '--', 'redis-cli', 'config', 'set', 'maxmemory-policy', 'noeviction');
+  expect(told.length).toBeGreaterThan(2);
+  expect([...secrets, 'hunter2'].filter((secret) => told.some((text) => text.includes(secret)))).toEqual([]);
+});
+
 test('nodes and a job, from the gallery to info in the terminal', async () => {
   await open('templates');
   await page.getByRole('link', { name: 'Use it redis-sharding' }).click();

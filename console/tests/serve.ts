@@ -1,6 +1,6 @@
 // A `shardyard serve` of the test's own: its own folder, port and instances; stopped by its own id.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -58,6 +58,11 @@ export class Served {
   /** The command line on the same state, as a user would use it beside the server. */
   run(...words: string[]): string {
     return execFileSync(program(), words, { env: { ...process.env, SHARDYARD_HOME: this.home, NO_COLOR: '1' }, encoding: 'utf8', timeout: 60_000 });
+  }
+
+  /** A secret of an instance, to see that it is nowhere. */
+  secret(instance: string, name: string): string {
+    return readFileSync(join(this.home, 'instances', instance, 'secrets', name), 'utf8').trim();
   }
 
   async stop(): Promise<void> {

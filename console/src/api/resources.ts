@@ -2,8 +2,8 @@
 import { inLastingOrder } from '../domain/slots';
 import { ask } from './client';
 import type {
-  AuditEntry, ExecAnswer, Finding, Handover, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SlotOwners, Template,
-  TemplateProblem, TemplateRow, Wish,
+  AuditEntry, ClientList, ExecAnswer, Finding, Handover, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SettingList, SlotOwners, SlowLog,
+  Template, TemplateProblem, TemplateRow, Wish,
 } from './types';
 
 const at = (...parts: string[]) => parts.map((it) => `/${encodeURIComponent(it)}`).join('');
@@ -32,6 +32,9 @@ export const instances = {
   samples: (name: string) => ask<{ samples: Sample[] }>('GET', `/instances${at(name)}/samples`).then((it) => it.samples),
   slots: (name: string) => ask<SlotOwners>('GET', `/instances${at(name)}/slots`),
   node: (name: string, workload: string) => ask<NodeDetail>('GET', `/instances${at(name)}/nodes${at(workload)}`),
+  settings: (name: string, workload: string) => ask<SettingList>('GET', `/instances${at(name)}/nodes${at(workload)}/settings`),
+  clients: (name: string, workload: string) => ask<ClientList>('GET', `/instances${at(name)}/nodes${at(workload)}/clients`),
+  slowLog: (name: string, workload: string) => ask<SlowLog>('GET', `/instances${at(name)}/nodes${at(workload)}/slowlog`),
   logs: (name: string, workload: string) =>
     ask<{ lines: LogLine[] }>('GET', `/instances${at(name)}/logs?of=${encodeURIComponent(workload)}&tail=400`).then((it) => it.lines.map((line) => line.line)),
   exec: (name: string, workload: string, command: string[], confirm?: string) =>

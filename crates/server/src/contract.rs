@@ -9,11 +9,11 @@
 use utoipa::OpenApi;
 
 use crate::wire::{
-    AuditList, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList, InstanceList,
-    InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail, OperationBody,
-    OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList, SampleList,
-    ScaleBody, SlotMap, TemplateDetail, TemplateFilesBody, TemplateList, TokenBody, TokenMade,
-    UpBody, UserBody, UserList,
+    AuditList, ClientList, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList,
+    InstanceList, InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail,
+    OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList,
+    SampleList, ScaleBody, SettingList, SlotMap, SlowLog, TemplateDetail, TemplateFilesBody,
+    TemplateList, TokenBody, TokenMade, UpBody, UserBody, UserList,
 };
 
 /// Log in.
@@ -203,6 +203,48 @@ const fn slots() {}
     ),
     extensions(("x-role" = json!("viewer"))))]
 const fn node() {}
+
+/// Compare a node's settings with those that are wanted.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}/settings", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("workload" = String, Path, description = "The workload, as `redis-1`."),
+    ),
+    responses(
+        (status = 200, description = "the settings", body = SettingList),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn node_settings() {}
+
+/// List a node's clients.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}/clients", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("workload" = String, Path, description = "The workload, as `redis-1`."),
+    ),
+    responses(
+        (status = 200, description = "the clients", body = ClientList),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn node_clients() {}
+
+/// Give a node's slow commands.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}/slowlog", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("workload" = String, Path, description = "The workload, as `redis-1`."),
+    ),
+    responses(
+        (status = 200, description = "the slow commands, newest first", body = SlowLog),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("operator"))))]
+const fn slow_log() {}
 
 /// Give recent figures.
 #[utoipa::path(get, path = "/api/v1/instances/{name}/samples", tag = "instances",
@@ -446,6 +488,9 @@ const fn metrics() {}
         failover,
         slots,
         node,
+        node_settings,
+        node_clients,
+        slow_log,
         samples,
         logs,
         follow_logs,

@@ -1,7 +1,5 @@
-//! Instances as they go over the wire: a list, a status, slots, a node, samples. It only reshapes
+//! Instances as they go over the wire: a list, a status, slots, samples. It only reshapes
 //! what the driver said.
-
-use std::collections::BTreeMap;
 
 use control::command::{NodeStatus, Row, ShardStatus, Status};
 use model::finding::Finding;
@@ -194,17 +192,6 @@ pub struct SlotOwner {
     pub id: Option<String>,
     /// The owner's address.
     pub address: String,
-}
-
-/// A node with what it says of itself.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct NodeDetail {
-    /// The node.
-    pub node: Node,
-    /// Its answer to INFO, as it gave it; null where it does not answer.
-    pub info: Option<String>,
-    /// Its running configuration without what is secret; null where it does not answer.
-    pub config: Option<BTreeMap<String, String>>,
 }
 
 /// The last lines of logs.
