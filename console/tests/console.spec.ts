@@ -92,6 +92,26 @@ test('a key is found where the cluster says it is', async () => {
   }
 });
 
+test('the slot map shows what slots hold, and says what the servers do not count', async () => {
+  served.run('cli', 'orders', '-c', 'set', 'foo', 'bar');
+  await open('instances/orders/slots');
+  await page.getByRole('radio', { name: 'keys' }).check();
+  await page.getByRole('button', { name: 'To the largest, slot 12182' }).click();
+  const map = page.getByRole('slider', { name: 'Slots' });
+  await expect(map).toHaveAttribute('aria-valuetext', /^Slot 12182: shard 3 at .*; keys: 1$/);
+  await map.focus();
+  await page.keyboard.press('ArrowRight');
+  await expect(map).toHaveAttribute('aria-valuetext', /^Slot 12183: .*; keys: 0$/);
+  for (const measure of ['memory', 'load']) {
+    await expect(page.getByRole('radio', { name: measure })).toBeDisabled();
+    await expect(page.getByText(`${measure}: these servers do not count it by slot. Valkey counts by slot since 8.0`)).toBeVisible();
+  }
+  await shot('slots-keys');
+  await nothingSerious('slots by keys');
+  await page.getByRole('radio', { name: 'owner' }).check();
+  served.run('cli', 'orders', '-c', 'del', 'foo');
+});
+
 test('a scale-out is watched on the slot map', async () => {
   await page.getByRole('link', { name: 'Scale and balance' }).click();
   const button = page.getByRole('button', { name: 'Scale', exact: true });
@@ -231,6 +251,23 @@ test('nodes and a job, from the gallery to info in the terminal', async () => {
   await expect(page.getByLabel('Command')).toBeVisible();
   await shot('terminal');
   await nothingSerious('terminal');
+});
+
+test('load is shown where the server counts it', async () => {
+  test.skip(served.valkey === undefined, 'there is no Valkey');
+  served.run('up', 'redis-cluster', '--name', 'valley', '--engine', 'process', '--set', 'IMAGE=valkey/valkey:9', '--set', 'REPLICAS_NUM=0', '--yes');
+  await open('instances/valley/slots');
+  await expect(page.getByText('load: not counted: cluster-slot-stats-enabled is off')).toBeVisible();
+  await expect(page.getByText('memory: these servers do not count it by slot.')).toBeVisible();
+  for (const node of ['redis-1', 'redis-2', 'redis-3']) served.run('exec', 'valley', node, '--', 'redis-cli', 'config', 'set', 'cluster-slot-stats-enabled', 'yes');
+  served.run('cli', 'valley', '-c', 'set', 'foo', 'bar');
+  await page.reload();
+  await page.getByRole('radio', { name: 'load' }).check();
+  await page.getByRole('button', { name: 'To the largest, slot 12182' }).click();
+  await expect(page.getByRole('slider', { name: 'Slots' })).toHaveAttribute('aria-valuetext', /; load: [1-9]\d* µs$/);
+  await expect(page.getByRole('radio', { name: 'memory' })).toBeDisabled();
+  await shot('slots-load');
+  served.run('down', 'valley', '--delete-data', '--yes', '--confirm', 'valley');
 });
 
 test('an instance is deleted only when its name is typed', async () => {

@@ -2,7 +2,7 @@
 import { inLastingOrder } from '../domain/slots';
 import { ask } from './client';
 import type {
-  AuditEntry, ClientList, ExecAnswer, Finding, Handover, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SettingList, SlotOwners, SlowLog,
+  AuditEntry, ClientList, ExecAnswer, Finding, Handover, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SettingList, SlotFigures, SlotOwners, SlowLog,
   Template, TemplateProblem, TemplateRow, Wish,
 } from './types';
 
@@ -31,6 +31,7 @@ export const instances = {
   status: (name: string) => ask<InstanceStatus>('GET', `/instances${at(name)}`).then((it) => ({ ...it, shards: inLastingOrder(it.shards) })),
   samples: (name: string) => ask<{ samples: Sample[] }>('GET', `/instances${at(name)}/samples`).then((it) => it.samples),
   slots: (name: string) => ask<SlotOwners>('GET', `/instances${at(name)}/slots`),
+  slotFigures: (name: string, by: string) => ask<SlotFigures>('GET', `/instances${at(name)}/slots/figures?by=${by}`),
   node: (name: string, workload: string) => ask<NodeDetail>('GET', `/instances${at(name)}/nodes${at(workload)}`),
   settings: (name: string, workload: string) => ask<SettingList>('GET', `/instances${at(name)}/nodes${at(workload)}/settings`),
   clients: (name: string, workload: string) => ask<ClientList>('GET', `/instances${at(name)}/nodes${at(workload)}/clients`),

@@ -19,6 +19,7 @@ export type RenderedFile = Schemas['RenderedFile'];
 export type Sample = Schemas['Sample'];
 export type SettingList = Schemas['SettingList'];
 export type Shard = Schemas['Shard'];
+export type SlotFigures = Schemas['SlotFigures'];
 export type SlotOwners = Schemas['SlotMap'];
 export type SlowLog = Schemas['SlowLog'];
 export type Template = Schemas['TemplateDetail'];

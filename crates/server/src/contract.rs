@@ -12,8 +12,8 @@ use crate::wire::{
     AuditList, ClientList, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList,
     InstanceList, InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail,
     OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList,
-    SampleList, ScaleBody, SettingList, SlotMap, SlowLog, TemplateDetail, TemplateFilesBody,
-    TemplateList, TokenBody, TokenMade, UpBody, UserBody, UserList,
+    SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog, TemplateDetail,
+    TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody, UserList,
 };
 
 /// Log in.
@@ -189,6 +189,20 @@ const fn failover() {}
     ),
     extensions(("x-role" = json!("viewer"))))]
 const fn slots() {}
+
+/// Say what each slot holds or costs.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/slots/figures", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("by" = Option<String>, Query, description = "`keys`, `memory` or `load`; keys where left out."),
+    ),
+    responses(
+        (status = 200, description = "the figures", body = SlotFigures),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn slot_figures() {}
 
 /// Describe a node: INFO and configuration.
 #[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}", tag = "instances",
@@ -487,6 +501,7 @@ const fn metrics() {}
         rebalance,
         failover,
         slots,
+        slot_figures,
         node,
         node_settings,
         node_clients,

@@ -7,6 +7,7 @@ mod console;
 pub mod contract;
 mod door;
 mod hub;
+mod measured;
 mod metrics;
 mod operations;
 mod problem;

@@ -36,6 +36,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/instances/{name}/rebalance", post(instances::rebalance))
         .route("/instances/{name}/failover", post(instances::failover))
         .route("/instances/{name}/slots", get(look::slots))
+        .route("/instances/{name}/slots/figures", get(look::slot_figures))
         .route("/instances/{name}/nodes/{workload}", get(node::node))
         .route(
             "/instances/{name}/nodes/{workload}/settings",

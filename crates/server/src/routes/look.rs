@@ -22,12 +22,13 @@ use tokio::sync::mpsc;
 use super::Answer;
 use super::instances::{instance_name, odd, usage, workload};
 use crate::door::{Operator, Viewer};
+use crate::measured::{self, Measure};
 use crate::problem::Problem;
 use crate::server::{Server, Typed};
 use crate::terminal;
 use crate::wire::{
     ExecAnswer, ExecBody, FindingBody, FindingList, InstanceStatus, LogLine, LogLines, SampleList,
-    SlotMap,
+    SlotFigures, SlotMap,
 };
 
 pub(super) async fn status(server: &Server, name: &str) -> Answer<Box<Status>> {
@@ -45,6 +46,25 @@ pub(super) async fn slots(
 ) -> Answer<Json<SlotMap>> {
     let status = InstanceStatus::from(&*status(&server, &name).await?);
     Ok(Json(SlotMap::of(&status.shards)))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct By {
+    by: Option<String>,
+}
+
+pub(super) async fn slot_figures(
+    State(server): State<Arc<Server>>,
+    _: Viewer,
+    Path(name): Path<String>,
+    Query(asked): Query<By>,
+) -> Answer<Json<SlotFigures>> {
+    let by = Measure::parse(asked.by.as_deref().unwrap_or("keys"));
+    let by = by.ok_or_else(|| usage("`by` is keys, memory or load"))?;
+    let status = status(&server, &name).await?;
+    let instance = stored(&server, &instance_name(&name)?)?;
+    let figures = measured::figures(&server.hands, &instance, &status.shards, by).await;
+    Ok(Json(figures))
 }
 
 pub(super) fn stored(server: &Server, name: &InstanceName) -> Answer<Instance> {

@@ -194,6 +194,27 @@ pub struct SlotOwner {
     pub address: String,
 }
 
+/// What each slot holds or costs.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SlotFigures {
+    /// `keys`; `memory`, in bytes; `load`, in microseconds of a processor since the server counts.
+    pub by: String,
+    /// A figure for each slot, by its number; null where its owner does not tell it.
+    pub values: Vec<Option<u64>>,
+    /// The measures that this cluster does not tell.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A measure that a cluster does not tell.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Withheld {
+    /// `memory`, `load`.
+    pub by: String,
+    /// `version` (only Valkey 8.0 and Redis 8.2 and later count by slot), `server` (it does not
+    /// count this), `setting` (`cluster-slot-stats-enabled` is off).
+    pub why: String,
+}
+
 /// The last lines of logs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LogLines {
