@@ -323,5 +323,8 @@ test('the slot map works by keyboard, and nothing was refused by the content pol
   await page.keyboard.press('ArrowRight');
   await expect(map).toHaveAttribute('aria-valuenow', '129');
   await expect(page.getByText('Slot 129: shard')).toBeVisible();
+  const policy = (await page.request.get(served.url)).headers()['content-security-policy']!;
+  expect(policy).toContain("default-src 'self'");
+  expect(policy).not.toContain('unsafe');
   expect(refused).toEqual([]);
 });

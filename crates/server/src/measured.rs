@@ -1,5 +1,5 @@
-//! What each slot holds or costs, asked of the slot's owner: keys of every server, memory and load of
-//! those that count them by slot. It only asks, and guesses nothing.
+//! What each slot holds or costs, asked of the slot's owner: keys of every server, memory and load
+//! of those that count them by slot. It only asks, and guesses nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
