@@ -8,7 +8,7 @@ export default defineConfig({
   workers: 1,
   fullyParallel: false,
   timeout: 60_000,
-  globalTimeout: 230_000,
+  globalTimeout: 360_000,
   expect: { timeout: 20_000 },
   reporter: [['list']],
   use: {

@@ -92,6 +92,26 @@ test('a key is found where the cluster says it is', async () => {
   }
 });
 
+test('the slot map shows what slots hold, and says what the servers do not count', async () => {
+  served.run('cli', 'orders', '-c', 'set', 'foo', 'bar');
+  await open('instances/orders/slots');
+  await page.getByRole('radio', { name: 'keys' }).check();
+  await page.getByRole('button', { name: 'To the largest, slot 12182' }).click();
+  const map = page.getByRole('slider', { name: 'Slots' });
+  await expect(map).toHaveAttribute('aria-valuetext', /^Slot 12182: shard 3 at .*; keys: 1$/);
+  await map.focus();
+  await page.keyboard.press('ArrowRight');
+  await expect(map).toHaveAttribute('aria-valuetext', /^Slot 12183: .*; keys: 0$/);
+  for (const measure of ['memory', 'load']) {
+    await expect(page.getByRole('radio', { name: measure })).toBeDisabled();
+    await expect(page.getByText(`${measure}: these servers do not count it by slot. Valkey counts by slot since 8.0`)).toBeVisible();
+  }
+  await shot('slots-keys');
+  await nothingSerious('slots by keys');
+  await page.getByRole('radio', { name: 'owner' }).check();
+  served.run('cli', 'orders', '-c', 'del', 'foo');
+});
+
 test('a scale-out is watched on the slot map', async () => {
   await page.getByRole('link', { name: 'Scale and balance' }).click();
   const button = page.getByRole('button', { name: 'Scale', exact: true });
@@ -131,6 +151,83 @@ test('a killed primary comes back in view, as a replica', async () => {
   await shot('nodes');
 });
 
+/** The plan is shown, then the button works; it leads to the operation, which comes to a good end. */
+async function failOver(): Promise<void> {
+  const part = page.locator('section').filter({ has: page.getByRole('button', { name: 'Fail over', exact: true }) });
+  const button = part.getByRole('button', { name: 'Fail over', exact: true });
+  await expect(button).toBeDisabled();
+  await part.getByRole('button', { name: 'Show the plan' }).click();
+  await expect(button).toBeEnabled();
+  await button.click();
+  await expect(page.locator('h1 + .mark', { hasText: 'done' })).toBeVisible({ timeout: 40_000 });
+  await expect(page.getByText('0 acknowledged writes lost')).toBeVisible();
+}
+async function expectRole(workload: string, role: string): Promise<void> {
+  await open('instances/orders/nodes');
+  const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: workload, exact: true }) });
+  await expect(row).toContainText(role);
+}
+
+test('a replica takes over by the button, and the way back is a plan too', async () => {
+  // Redis 7.0 is given the time of an election before each handover.
+  test.setTimeout(120_000);
+  await open('instances/orders/topology');
+  const replica = page.getByRole('button', { name: /^redis-\d+, replica/ }).first();
+  const heir = /^redis-\d+/.exec((await replica.getAttribute('aria-label')) ?? '')![0];
+  await replica.click();
+  await expect(page.locator('code', { hasText: `shardyard failover orders ${heir} --yes` })).toBeVisible();
+  await shot('failover');
+  await nothingSerious('failover');
+  await failOver();
+  await expectRole(heir, 'primary');
+  await open('instances/orders/change');
+  await expect(page.locator('code', { hasText: 'shardyard failover orders --spread --yes' })).toBeVisible();
+  const second = (await page.locator('#heir option', { hasText: '(shard 3)' }).getAttribute('value'))!;
+  await page.getByLabel('Who takes over').selectOption(second);
+  await expect(page.locator('code', { hasText: `shardyard failover orders ${second} --yes` })).toBeVisible();
+  await failOver();
+  await expectRole(second, 'primary');
+  await open('instances/orders/change');
+  const part = page.locator('section').filter({ has: page.getByLabel('Who takes over') });
+  await part.getByRole('button', { name: 'Show the plan' }).click();
+  await expect(part.locator('.plan')).toBeVisible();
+  await expect(state()).toHaveText(/ready/, { timeout: 30_000 });
+});
+
+test('a node tells its settings, clients and slow commands, and no password', async () => {
+  // Every command counts as slow, and one of them has a password among its words.
+  for (const words of [['config', 'set', 'slowlog-log-slower-than', '0'], ['config', 'set', 'maxmemory-policy', 'allkeys-lru'], ['auth', 'shardyard', 'hunter2']]) {
+    served.run('exec', 'orders', 'redis-3', '--', 'redis-cli', ...words);
+  }
+  const secrets = ['PASSWORD', 'OPERATOR_PASSWORD', 'REPLICATION_PASSWORD'].map((it) => served.secret('orders', it));
+  const told: string[] = [];
+  page.on('response', (answer) => { if (answer.url().includes('/nodes/redis-3')) void answer.text().then((text) => told.push(text), () => undefined); });
+  await open('instances/orders/nodes/redis-3');
+  const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('cell', { name, exact: true }) });
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await expect(page.getByRole('status')).toHaveText('Settings of the file that do not run as written: 1');
+  await expect(row('maxmemory-policy')).toContainText(/noeviction.*allkeys-lru.*differs/);
+  await expect(row('hz')).toHaveCount(0);
+  await page.getByRole('checkbox').check();
+  await expect(row('hz')).toContainText('not in the file');
+  await expect(row('masterauth')).toHaveText(/^masterauth\s*secret$/);
+  await shot('node-settings');
+  await nothingSerious('settings');
+  await page.getByRole('button', { name: 'Clients' }).click();
+  await expect(page.getByRole('row').filter({ hasText: 'client list' })).toContainText('shardyard');
+  await shot('node-clients');
+  await nothingSerious('clients');
+  await page.getByRole('button', { name: 'Slow log' }).click();
+  await page.getByLabel('Filter').fill('auth');
+  await expect(page.getByRole('cell', { name: /auth.*redacted/i }).first()).toBeVisible();
+  await shot('node-slow-log');
+  await nothingSerious('slow log');
+  served.run('exec', 'orders', 'redis-3', '--', 'redis-cli', 'config', 'set', 'slowlog-log-slower-than', '10000');
+  served.run('exec', 'orders', 'redis-3', '--', 'redis-cli', 'config', 'set', 'maxmemory-policy', 'noeviction');
+  expect(told.length).toBeGreaterThan(2);
+  expect([...secrets, 'hunter2'].filter((secret) => told.some((text) => text.includes(secret)))).toEqual([]);
+});
+
 test('nodes and a job, from the gallery to info in the terminal', async () => {
   await open('templates');
   await page.getByRole('link', { name: 'Use it redis-sharding' }).click();
@@ -154,6 +251,23 @@ test('nodes and a job, from the gallery to info in the terminal', async () => {
   await expect(page.getByLabel('Command')).toBeVisible();
   await shot('terminal');
   await nothingSerious('terminal');
+});
+
+test('load is shown where the server counts it', async () => {
+  test.skip(served.valkey === undefined, 'there is no Valkey');
+  served.run('up', 'redis-cluster', '--name', 'valley', '--engine', 'process', '--set', 'IMAGE=valkey/valkey:9', '--set', 'REPLICAS_NUM=0', '--yes');
+  await open('instances/valley/slots');
+  await expect(page.getByText('load: not counted: cluster-slot-stats-enabled is off')).toBeVisible();
+  await expect(page.getByText('memory: these servers do not count it by slot.')).toBeVisible();
+  for (const node of ['redis-1', 'redis-2', 'redis-3']) served.run('exec', 'valley', node, '--', 'redis-cli', 'config', 'set', 'cluster-slot-stats-enabled', 'yes');
+  served.run('cli', 'valley', '-c', 'set', 'foo', 'bar');
+  await page.reload();
+  await page.getByRole('radio', { name: 'load' }).check();
+  await page.getByRole('button', { name: 'To the largest, slot 12182' }).click();
+  await expect(page.getByRole('slider', { name: 'Slots' })).toHaveAttribute('aria-valuetext', /; load: [1-9]\d* µs$/);
+  await expect(page.getByRole('radio', { name: 'memory' })).toBeDisabled();
+  await shot('slots-load');
+  served.run('down', 'valley', '--delete-data', '--yes', '--confirm', 'valley');
 });
 
 test('an instance is deleted only when its name is typed', async () => {
@@ -209,5 +323,8 @@ test('the slot map works by keyboard, and nothing was refused by the content pol
   await page.keyboard.press('ArrowRight');
   await expect(map).toHaveAttribute('aria-valuenow', '129');
   await expect(page.getByText('Slot 129: shard')).toBeVisible();
+  const policy = (await page.request.get(served.url)).headers()['content-security-policy']!;
+  expect(policy).toContain("default-src 'self'");
+  expect(policy).not.toContain('unsafe');
   expect(refused).toEqual([]);
 });

@@ -1,6 +1,6 @@
 // A `shardyard serve` of the test's own: its own folder, port and instances; stopped by its own id.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -16,6 +16,15 @@ function program(): string {
   return found;
 }
 
+/** The folder of a Valkey, where there is one: in SHARDYARD_SERVERS, or among the fetched ones. */
+const valkey = [process.env.SHARDYARD_SERVERS, join(root, 'target/servers')].flatMap((it) => it ? [it, join(it, 'valkey-9.1/bin')] : [])
+  .find((it) => existsSync(join(it, 'valkey-server')));
+
+/** The surroundings of the program: its own state, and the servers that it finds. */
+function surroundings(home: string): NodeJS.ProcessEnv {
+  return { ...process.env, SHARDYARD_HOME: home, SHARDYARD_SERVERS: valkey ?? '', NO_COLOR: '1' };
+}
+
 async function freePort(): Promise<number> {
   return new Promise((done, fail) => {
     const probe = createServer();
@@ -28,13 +37,14 @@ async function freePort(): Promise<number> {
 }
 
 export class Served {
+  readonly valkey = valkey;
   private constructor(readonly url: string, readonly token: string, private readonly home: string, private readonly child: ChildProcess) {}
 
   static async start(): Promise<Served> {
     const home = mkdtempSync(join(tmpdir(), 'sy-console-'));
     const port = await freePort();
     const child = spawn(program(), ['serve', '--listen', `127.0.0.1:${port}`], {
-      env: { ...process.env, SHARDYARD_HOME: home, NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'pipe'],
+      env: surroundings(home), stdio: ['ignore', 'pipe', 'pipe'],
     });
     let told = '';
     const token = await new Promise<string>((done, fail) => {
@@ -57,7 +67,12 @@ export class Served {
 
   /** The command line on the same state, as a user would use it beside the server. */
   run(...words: string[]): string {
-    return execFileSync(program(), words, { env: { ...process.env, SHARDYARD_HOME: this.home, NO_COLOR: '1' }, encoding: 'utf8', timeout: 60_000 });
+    return execFileSync(program(), words, { env: surroundings(this.home), encoding: 'utf8', timeout: 60_000 });
+  }
+
+  /** A secret of an instance, to see that it is nowhere. */
+  secret(instance: string, name: string): string {
+    return readFileSync(join(this.home, 'instances', instance, 'secrets', name), 'utf8').trim();
   }
 
   async stop(): Promise<void> {

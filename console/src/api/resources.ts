@@ -2,8 +2,8 @@
 import { inLastingOrder } from '../domain/slots';
 import { ask } from './client';
 import type {
-  AuditEntry, ExecAnswer, Finding, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SlotOwners, Template,
-  TemplateProblem, TemplateRow, Wish,
+  AuditEntry, ClientList, ExecAnswer, Finding, Handover, InstanceRow, InstanceStatus, LogLine, Me, NodeDetail, Operation, Plan, RenderedFile, Sample, SettingList, SlotFigures, SlotOwners, SlowLog,
+  Template, TemplateProblem, TemplateRow, Wish,
 } from './types';
 
 const at = (...parts: string[]) => parts.map((it) => `/${encodeURIComponent(it)}`).join('');
@@ -31,7 +31,11 @@ export const instances = {
   status: (name: string) => ask<InstanceStatus>('GET', `/instances${at(name)}`).then((it) => ({ ...it, shards: inLastingOrder(it.shards) })),
   samples: (name: string) => ask<{ samples: Sample[] }>('GET', `/instances${at(name)}/samples`).then((it) => it.samples),
   slots: (name: string) => ask<SlotOwners>('GET', `/instances${at(name)}/slots`),
+  slotFigures: (name: string, by: string) => ask<SlotFigures>('GET', `/instances${at(name)}/slots/figures?by=${by}`),
   node: (name: string, workload: string) => ask<NodeDetail>('GET', `/instances${at(name)}/nodes${at(workload)}`),
+  settings: (name: string, workload: string) => ask<SettingList>('GET', `/instances${at(name)}/nodes${at(workload)}/settings`),
+  clients: (name: string, workload: string) => ask<ClientList>('GET', `/instances${at(name)}/nodes${at(workload)}/clients`),
+  slowLog: (name: string, workload: string) => ask<SlowLog>('GET', `/instances${at(name)}/nodes${at(workload)}/slowlog`),
   logs: (name: string, workload: string) =>
     ask<{ lines: LogLine[] }>('GET', `/instances${at(name)}/logs?of=${encodeURIComponent(workload)}&tail=400`).then((it) => it.lines.map((line) => line.line)),
   exec: (name: string, workload: string, command: string[], confirm?: string) =>
@@ -45,6 +49,8 @@ export const instances = {
   scale: (name: string, shape: { shards: number; replicas: number }) => ask<Operation>('POST', `/instances${at(name)}/scale`, shape),
   rebalancePlan: (name: string, by: string) => ask<Plan>('POST', `/instances${at(name)}/rebalance`, { by, dry_run: true }),
   rebalance: (name: string, by: string) => ask<Operation>('POST', `/instances${at(name)}/rebalance`, { by }),
+  failoverPlan: (name: string, which: Handover) => ask<Plan>('POST', `/instances${at(name)}/failover`, { ...which, dry_run: true }),
+  failover: (name: string, which: Handover) => ask<Operation>('POST', `/instances${at(name)}/failover`, which),
 };
 
 export const operations = {

@@ -3,6 +3,7 @@ import type { components } from './schema';
 
 type Schemas = components['schemas'];
 export type AuditEntry = Schemas['AuditEntry'];
+export type ClientList = Schemas['ClientList'];
 export type ExecAnswer = Schemas['ExecAnswer'];
 export type Finding = Schemas['FindingBody'];
 export type InstanceRow = Schemas['InstanceRow'];
@@ -16,11 +17,17 @@ export type Plan = Schemas['PlanBody'];
 export type Problem = Schemas['ProblemBody'];
 export type RenderedFile = Schemas['RenderedFile'];
 export type Sample = Schemas['Sample'];
+export type SettingList = Schemas['SettingList'];
 export type Shard = Schemas['Shard'];
+export type SlotFigures = Schemas['SlotFigures'];
 export type SlotOwners = Schemas['SlotMap'];
+export type SlowLog = Schemas['SlowLog'];
 export type Template = Schemas['TemplateDetail'];
 export type TemplateProblem = Schemas['LintProblem'];
 export type TemplateRow = Schemas['TemplateRow'];
+
+/** Which primaries change: that of one node's shard, or all that are not where they were planned. */
+export type Handover = { node: string } | { spread: true };
 
 /** What the wizard asks for. */
 export interface Wish { name: string; template: string; engine: string; set: Record<string, string> }

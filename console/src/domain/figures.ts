@@ -25,6 +25,11 @@ export function duration(ms: number): string {
   return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
 }
 
+/** Microseconds, as people read them. */
+export function microseconds(value: number): string {
+  return value < 1000 ? `${Math.round(value)} µs` : duration(value / 1000);
+}
+
 export function percent(part: number, whole: number): number {
   return whole > 0 ? Math.min(100, (part / whole) * 100) : 0;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { changedSlots, crc16, hashTag, inLastingOrder, ownersOf, ownersOfRanges, parseRanges, rangesOf, slotOf } from './slots';
+import { changedSlots, crc16, fullest, hashTag, inLastingOrder, ownersOf, ownersOfRanges, parseRanges, rangesOf, shade, slotOf } from './slots';
 
 test('the checksum is the one of the cluster specification', () => {
   expect(crc16(new TextEncoder().encode('123456789'))).toBe(0x31c3);
@@ -48,6 +48,15 @@ test('a shard keeps its number when another joins in between and when a replica 
   const shard = (primary: string, replica: string) => ({ primary: { workload: primary }, replicas: [{ workload: replica }] });
   const order = inLastingOrder([shard('redis-4', 'redis-1'), shard('redis-7', 'redis-8'), shard('redis-2', 'redis-10'), shard('redis-3', 'redis-6')]);
   expect(order.map((it) => it.primary.workload)).toEqual(['redis-4', 'redis-2', 'redis-3', 'redis-7']);
+});
+
+test('the fullest slot is found, and none where all are empty or unknown', () => {
+  expect(fullest([null, 3, 7, 7, 0])).toBe(2);
+  expect(fullest([0, null])).toBeUndefined();
+});
+
+test('a slot is as dark as it is full', () => {
+  expect([shade(0, 0), shade(0, 9), shade(1, 4), shade(4, 4)]).toEqual([0, 0, 0.5, 1]);
 });
 
 test('slots that change hands are told', () => {

@@ -78,6 +78,18 @@ export function rangesOf(owners: Int16Array, owner: number): string {
   return ranges.join(',');
 }
 
+/** How dark a slot is drawn, from 0 to 1: by the root, so that what is small beside the largest is seen. */
+export function shade(value: number, most: number): number {
+  return most > 0 ? Math.sqrt(Math.min(1, value / most)) : 0;
+}
+
+/** The slot with the largest figure, and undefined where no figure is above nothing. */
+export function fullest(values: (number | null)[]): number | undefined {
+  let best: number | undefined;
+  values.forEach((value, slot) => { if (value && value > (best === undefined ? 0 : values[best]!)) best = slot; });
+  return best;
+}
+
 /** How many slots changed hands between two pictures of a cluster. */
 export function changedSlots(before: Int16Array, after: Int16Array): number[] {
   const changed: number[] = [];

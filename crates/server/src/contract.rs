@@ -9,11 +9,11 @@
 use utoipa::OpenApi;
 
 use crate::wire::{
-    AuditList, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList, InstanceList,
-    InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail, OperationBody,
-    OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList, SampleList,
-    ScaleBody, SlotMap, TemplateDetail, TemplateFilesBody, TemplateList, TokenBody, TokenMade,
-    UpBody, UserBody, UserList,
+    AuditList, ClientList, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList,
+    InstanceList, InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail,
+    OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList,
+    SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog, TemplateDetail,
+    TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody, UserList,
 };
 
 /// Log in.
@@ -190,6 +190,20 @@ const fn failover() {}
     extensions(("x-role" = json!("viewer"))))]
 const fn slots() {}
 
+/// Say what each slot holds or costs.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/slots/figures", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("by" = Option<String>, Query, description = "`keys`, `memory` or `load`; keys where left out."),
+    ),
+    responses(
+        (status = 200, description = "the figures", body = SlotFigures),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn slot_figures() {}
+
 /// Describe a node: INFO and configuration.
 #[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}", tag = "instances",
     params(
@@ -203,6 +217,48 @@ const fn slots() {}
     ),
     extensions(("x-role" = json!("viewer"))))]
 const fn node() {}
+
+/// Compare a node's settings with those that are wanted.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}/settings", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("workload" = String, Path, description = "The workload, as `redis-1`."),
+    ),
+    responses(
+        (status = 200, description = "the settings", body = SettingList),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn node_settings() {}
+
+/// List a node's clients.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}/clients", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("workload" = String, Path, description = "The workload, as `redis-1`."),
+    ),
+    responses(
+        (status = 200, description = "the clients", body = ClientList),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn node_clients() {}
+
+/// Give a node's slow commands.
+#[utoipa::path(get, path = "/api/v1/instances/{name}/nodes/{workload}/slowlog", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+        ("workload" = String, Path, description = "The workload, as `redis-1`."),
+    ),
+    responses(
+        (status = 200, description = "the slow commands, newest first", body = SlowLog),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("operator"))))]
+const fn slow_log() {}
 
 /// Give recent figures.
 #[utoipa::path(get, path = "/api/v1/instances/{name}/samples", tag = "instances",
@@ -445,7 +501,11 @@ const fn metrics() {}
         rebalance,
         failover,
         slots,
+        slot_figures,
         node,
+        node_settings,
+        node_clients,
+        slow_log,
         samples,
         logs,
         follow_logs,

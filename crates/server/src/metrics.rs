@@ -12,24 +12,34 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::door::Viewer;
+use crate::samples::Samples;
 use crate::server::Server;
 use crate::wire::{InstanceStatus, Node, SlotMap};
+
+#[cfg(test)]
+mod tests;
 
 type Labels = Vec<(&'static str, String)>;
 type Figures = Family<Labels, Gauge<i64>>;
 
 pub(crate) async fn serve(State(server): State<Arc<Server>>, _: Viewer) -> Response {
-    let mut registry = Registry::default();
-    let tables = Tables::new(&mut registry);
-    for status in server.samples.last() {
-        tables.instance(&server, &status);
-    }
-    let mut text = String::new();
-    if encode(&mut text, &registry).is_err() {
+    let Some(text) = written(&server.samples) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
+    };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// The figures of every instance as text.
+fn written(samples: &Samples) -> Option<String> {
+    let mut registry = Registry::default();
+    let tables = Tables::new(&mut registry);
+    for status in samples.last() {
+        tables.instance(samples, &status);
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).ok()?;
+    Some(text)
 }
 
 struct Tables {
@@ -41,6 +51,7 @@ struct Tables {
     replicas: Figures,
     lag: Figures,
     ready: Figures,
+    stopped: Figures,
     redundancy: Figures,
     not_served: Figures,
     plan_steps: Figures,
@@ -63,6 +74,7 @@ impl Tables {
             replicas: made("redis_connected_slaves", "The linked replicas of a primary"),
             lag: made("shardyard_replica_lag_bytes", "How far a replica is behind"),
             ready: made("shardyard_instance_ready", "Whether the instance is ready"),
+            stopped: made("shardyard_instance_stopped", "Whether it is stopped"),
             redundancy: made(
                 "shardyard_shard_redundancy",
                 "The linked copies beside a primary",
@@ -76,16 +88,19 @@ impl Tables {
         }
     }
 
-    fn instance(&self, server: &Server, status: &InstanceStatus) {
+    fn instance(&self, samples: &Samples, status: &InstanceStatus) {
         let name = || vec![("instance", status.name.clone())];
         let set = |figures: &Figures, labels: Labels, value: u64| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             figures.get_or_create(&labels).set(value);
         };
         set(&self.ready, name(), u64::from(status.state == "ready"));
-        let slots = SlotMap::of(&status.shards);
-        set(&self.not_served, name(), slots.not_served.into());
-        if let Some(steps) = server.samples.steps(&status.name) {
+        set(&self.stopped, name(), u64::from(status.state == "stopped"));
+        if is_cluster(status) && status.state != "stopped" {
+            let slots = SlotMap::of(&status.shards);
+            set(&self.not_served, name(), slots.not_served.into());
+        }
+        if let Some(steps) = samples.steps(&status.name) {
             set(&self.plan_steps, name(), steps as u64);
         }
         for severity in ["notice", "warning", "critical"] {
@@ -125,12 +140,8 @@ impl Tables {
                 }
             }
         }
-        for node in server
-            .samples
-            .newest(&status.name)
-            .into_iter()
-            .flat_map(|it| it.nodes)
-        {
+        let newest = samples.newest(&status.name);
+        for node in newest.into_iter().flat_map(|it| it.nodes) {
             if let Some(ops) = node.ops_per_second {
                 let mut labels = name();
                 labels.push(("workload", node.workload));
@@ -138,6 +149,12 @@ impl Tables {
             }
         }
     }
+}
+
+/// Whether its servers are a cluster, as far as can be seen: where all are silent they may be one.
+fn is_cluster(status: &InstanceStatus) -> bool {
+    let is_outside = |it: &Node| it.role != "unknown" && it.id.is_none();
+    !status.shards.is_empty() || !status.other_nodes.iter().any(is_outside)
 }
 
 fn labels_of(status: &InstanceStatus, node: &Node) -> Labels {

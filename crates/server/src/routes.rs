@@ -2,6 +2,7 @@
 
 mod instances;
 mod look;
+mod node;
 mod operations;
 mod session;
 mod templates;
@@ -35,7 +36,20 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/instances/{name}/rebalance", post(instances::rebalance))
         .route("/instances/{name}/failover", post(instances::failover))
         .route("/instances/{name}/slots", get(look::slots))
-        .route("/instances/{name}/nodes/{workload}", get(look::node))
+        .route("/instances/{name}/slots/figures", get(look::slot_figures))
+        .route("/instances/{name}/nodes/{workload}", get(node::node))
+        .route(
+            "/instances/{name}/nodes/{workload}/settings",
+            get(node::settings),
+        )
+        .route(
+            "/instances/{name}/nodes/{workload}/clients",
+            get(node::clients),
+        )
+        .route(
+            "/instances/{name}/nodes/{workload}/slowlog",
+            get(node::slow_log),
+        )
         .route("/instances/{name}/samples", get(look::samples))
         .route("/instances/{name}/logs", get(look::logs))
         .route("/instances/{name}/logs/follow", get(look::follow_logs))

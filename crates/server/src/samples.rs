@@ -61,7 +61,8 @@ impl Samples {
         steps.insert(instance.to_owned(), count);
     }
 
-    fn keep(&self, status: InstanceStatus, sample: Sample) {
+    /// Keeps how an instance is, and its figures.
+    pub(crate) fn keep(&self, status: InstanceStatus, sample: Sample) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = kept.entry(status.name.clone()).or_default();
         if ring.len() == KEPT_MAX {

@@ -1,8 +1,6 @@
 //! The terminal: one command of redis-cli, sent to the node that owns its key. What could lose data
 //! or change the cluster needs the instance's name; what shows secrets or never ends is not taken.
 
-use std::collections::BTreeMap;
-
 use axum::http::StatusCode;
 use control::hands::Hands;
 use model::address::NodeAddress;
@@ -191,30 +189,6 @@ fn redirect(text: &str) -> Option<NodeAddress> {
         .find_map(NodeAddress::parse)
 }
 
-/// Words in a setting's name that stand for something secret.
-const SECRET_WORDS: [&str; 4] = ["pass", "auth", "secret", "key-file"];
-
-/// The settings of an answer to CONFIG GET, without those that hold a secret.
-pub(crate) fn open_settings(answer: &str) -> BTreeMap<String, String> {
-    let items: Vec<String> = answer.lines().filter_map(item).collect();
-    items
-        .chunks_exact(2)
-        .filter(|pair| !SECRET_WORDS.iter().any(|it| pair[0].contains(it)) && pair[0] != "user")
-        .map(|pair| (pair[0].clone(), pair[1].clone()))
-        .collect()
-}
-
-/// `12) "text"`: the text.
-fn item(line: &str) -> Option<String> {
-    let (_, quoted) = line.split_once(") ")?;
-    let text = quoted.trim().strip_prefix('"')?.strip_suffix('"')?;
-    Some(
-        text.replace("\\\"", "\"")
-            .replace("\\'", "'")
-            .replace("\\\\", "\\"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,12 +224,5 @@ mod tests {
         let there = NodeAddress::parse("10.0.0.4:6379");
         assert_eq!(redirect("(error) MOVED 5798 10.0.0.4:6379"), there);
         assert_eq!(redirect("(error) ERR no such thing"), None);
-    }
-
-    #[test]
-    fn settings_that_hold_a_secret_are_left_out() {
-        let settings = open_settings("1) \"maxmemory\"\n2) \"100\"\n3) \"masterauth\"\n4) \"x\"");
-        assert_eq!(settings.len(), 1);
-        assert_eq!(settings["maxmemory"], "100");
     }
 }

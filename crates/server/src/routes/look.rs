@@ -1,4 +1,4 @@
-//! What is only looked at: slots, a node, figures, logs, host checks; and the terminal.
+//! What is only looked at: slots, figures, logs, host checks; and the terminal.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event as Line, KeepAlive, Sse};
 use control::cancel::Cancel;
-use control::command::{LogSubject, NodeStatus, Status};
+use control::command::{LogSubject, Status};
 use control::store::Store;
 use control::{Command, Reply};
 use futures::stream::{self, Stream};
@@ -22,15 +22,16 @@ use tokio::sync::mpsc;
 use super::Answer;
 use super::instances::{instance_name, odd, usage, workload};
 use crate::door::{Operator, Viewer};
+use crate::measured::{self, Measure};
 use crate::problem::Problem;
 use crate::server::{Server, Typed};
 use crate::terminal;
 use crate::wire::{
-    ExecAnswer, ExecBody, FindingBody, FindingList, InstanceStatus, LogLine, LogLines, Node,
-    NodeDetail, SampleList, SlotMap,
+    ExecAnswer, ExecBody, FindingBody, FindingList, InstanceStatus, LogLine, LogLines, SampleList,
+    SlotFigures, SlotMap,
 };
 
-async fn status(server: &Server, name: &str) -> Answer<Box<Status>> {
+pub(super) async fn status(server: &Server, name: &str) -> Answer<Box<Status>> {
     let name = instance_name(name)?;
     let Reply::Status(status) = server.ask(Command::Status(name)).await? else {
         return Err(odd());
@@ -47,38 +48,26 @@ pub(super) async fn slots(
     Ok(Json(SlotMap::of(&status.shards)))
 }
 
-pub(super) async fn node(
+#[derive(Debug, Deserialize)]
+pub(super) struct By {
+    by: Option<String>,
+}
+
+pub(super) async fn slot_figures(
     State(server): State<Arc<Server>>,
     _: Viewer,
-    Path((name, named)): Path<(String, String)>,
-) -> Answer<Json<NodeDetail>> {
-    let named = workload(&named)?;
+    Path(name): Path<String>,
+    Query(asked): Query<By>,
+) -> Answer<Json<SlotFigures>> {
+    let by = Measure::parse(asked.by.as_deref().unwrap_or("keys"));
+    let by = by.ok_or_else(|| usage("`by` is keys, memory or load"))?;
     let status = status(&server, &name).await?;
-    let found = every(&status).find(|it| it.workload == named);
-    let node = found.ok_or_else(|| Problem::unknown("such node"))?;
     let instance = stored(&server, &instance_name(&name)?)?;
-    let operator = instance.spec.operator.as_ref();
-    let ask = |words: &[&str]| {
-        let command: Vec<String> = words.iter().map(|&it| it.to_owned()).collect();
-        let nodes = server.hands.nodes.clone();
-        async move { nodes.call(node.address, &command, operator).await.ok() }
-    };
-    let config = ask(&["CONFIG", "GET", "*"]).await;
-    Ok(Json(NodeDetail {
-        node: Node::from(node),
-        info: ask(&["INFO"]).await,
-        config: config.map(|text| terminal::open_settings(&text)),
-    }))
+    let figures = measured::figures(&server.hands, &instance, &status.shards, by).await;
+    Ok(Json(figures))
 }
 
-fn every(status: &Status) -> impl Iterator<Item = &NodeStatus> {
-    let shards = status.shards.iter();
-    shards
-        .flat_map(|it| std::iter::once(&it.primary).chain(&it.replicas))
-        .chain(&status.others)
-}
-
-fn stored(server: &Server, name: &InstanceName) -> Answer<Instance> {
+pub(super) fn stored(server: &Server, name: &InstanceName) -> Answer<Instance> {
     let found = Store::open(&server.home)?.load(name)?;
     Ok(found
         .ok_or_else(|| Problem::unknown("such instance"))?

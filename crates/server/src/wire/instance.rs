@@ -1,7 +1,5 @@
-//! Instances as they go over the wire: a list, a status, slots, a node, samples. It only reshapes
+//! Instances as they go over the wire: a list, a status, slots, samples. It only reshapes
 //! what the driver said.
-
-use std::collections::BTreeMap;
 
 use control::command::{NodeStatus, Row, ShardStatus, Status};
 use model::finding::Finding;
@@ -196,15 +194,25 @@ pub struct SlotOwner {
     pub address: String,
 }
 
-/// A node with what it says of itself.
+/// What each slot holds or costs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct NodeDetail {
-    /// The node.
-    pub node: Node,
-    /// Its answer to INFO, as it gave it; null where it does not answer.
-    pub info: Option<String>,
-    /// Its running configuration without what is secret; null where it does not answer.
-    pub config: Option<BTreeMap<String, String>>,
+pub struct SlotFigures {
+    /// `keys`; `memory`, in bytes; `load`, in microseconds of a processor since the server counts.
+    pub by: String,
+    /// A figure for each slot, by its number; null where its owner does not tell it.
+    pub values: Vec<Option<u64>>,
+    /// The measures that this cluster does not tell.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A measure that a cluster does not tell.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Withheld {
+    /// `memory`, `load`.
+    pub by: String,
+    /// `version` (only Valkey 8.0 and Redis 8.2 and later count by slot), `server` (it does not
+    /// count this), `setting` (`cluster-slot-stats-enabled` is off).
+    pub why: String,
 }
 
 /// The last lines of logs.
