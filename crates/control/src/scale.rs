@@ -154,11 +154,16 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         Err(fault) => format!("{}: {}", fault.code, fault.message),
     })?;
     let converged = converged?;
+    // Where nothing had to be done, what is wanted may yet be another than before.
+    let is_other = next != instance;
+    if is_other {
+        store.save(&next)?;
+    }
     let settled = settle(control, &store, next).await?;
     let view = control.hands.observe(&settled).await?;
     Ok(Reply::Changed(Box::new(Changed {
         status: status(control, &settled, &view),
-        changed: converged.changed,
+        changed: converged.changed || is_other,
         took: control.hands.clock.now().saturating_sub(began),
         proof: proof.filter(|_| converged.changed),
     })))
