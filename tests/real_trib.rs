@@ -267,3 +267,67 @@ fn a_failover_loses_no_write_and_spreading_puts_the_primaries_back() {
     let unknown = ["failover", name, "redis-9", "--yes", "-o", "json"];
     refused(&product.run(&unknown), "SY4006", 2);
 }
+
+/// A hundred keys of 20 kB, all in the slots of the first primary.
+fn heavy(bare: &BareServers) {
+    let names = (0..).map(|number| format!("heavy:{number}"));
+    let of_first = names.filter(|name| bare.ask::<u16>(1, &["CLUSTER", "KEYSLOT", name]) < 5000);
+    for key in of_first.take(100) {
+        bare.ask::<()>(1, &["SET", &key, &"v".repeat(20_000)]);
+    }
+}
+
+#[test]
+fn slots_are_balanced_by_what_their_keys_weigh_and_what_they_cost() {
+    for program in programs() {
+        let product = Shardyard::new();
+        let bare = BareServers::start(&program, 3);
+        let mut create = vec!["trib", "create", "--yes"];
+        create.extend(bare.addresses(3));
+        product.ok(&create);
+        let seed = bare.address(1);
+        heavy(&bare);
+        // As many slots each, and all of the weight with one.
+        assert_eq!(trib(&product, &["rebalance", seed])["changed"], false);
+        let by_load = [
+            "trib",
+            "rebalance",
+            seed,
+            "--by",
+            "load",
+            "--yes",
+            "-o",
+            "json",
+        ];
+        refused(&product.run(&by_load), "SY4061", 6);
+        let body = trib(&product, &["rebalance", seed, "--by", "memory"]);
+        assert_eq!(body["proof"]["acknowledged_writes_lost"], 0, "{body:#}");
+        for number in 1..=3 {
+            let has = node(&body, bare.address(number))["keys"].as_u64().unwrap();
+            assert!(
+                (30..=37).contains(&has),
+                "{program}: {number} has {has} of 100"
+            );
+        }
+        if !program.contains("valkey") {
+            continue;
+        }
+        for number in 1..=3 {
+            bare.ask::<()>(
+                number,
+                &["CONFIG", "SET", "cluster-slot-stats-enabled", "yes"],
+            );
+        }
+        // One of the three has all of the work.
+        let mut client = connect(&urls(&bare));
+        let busy: Vec<String> = bare.ask(1, &["KEYS", "*"]);
+        for _ in 0..50 {
+            for key in &busy {
+                let _: String = client.get(key).unwrap();
+            }
+        }
+        let body = trib(&product, &["rebalance", seed, "--by", "load"]);
+        let has = node(&body, seed)["keys"].as_u64().unwrap();
+        assert!(has < busy.len() as u64, "{has} of {}: {body:#}", busy.len());
+    }
+}

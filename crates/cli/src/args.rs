@@ -279,6 +279,10 @@ pub(crate) enum By {
     Slots,
     /// The keys in it
     Keys,
+    /// The memory of its keys, from a sample where the server does not count it
+    Memory,
+    /// The time that commands on it took, where the server counts it
+    Load,
 }
 
 /// How a change of shape is made.

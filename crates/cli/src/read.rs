@@ -142,6 +142,8 @@ pub(crate) const fn measure(by: By) -> Measure {
     match by {
         By::Slots => Measure::Slots,
         By::Keys => Measure::Keys,
+        By::Memory => Measure::Memory,
+        By::Load => Measure::Load,
     }
 }
 

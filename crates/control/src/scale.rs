@@ -66,6 +66,10 @@ pub enum Measure {
     Slots,
     /// The keys in it.
     Keys,
+    /// The memory of its keys: as the server counts it, else from a sample of each slot's keys.
+    Memory,
+    /// The time that commands on it took, as the server counts it.
+    Load,
 }
 
 /// A wish to change an instance's shape.
@@ -221,10 +225,10 @@ async fn reshaped(
             if scale::is_under_way(instance) {
                 return Ok(instance.clone());
             }
-            let loads = match by {
-                Measure::Slots => None,
-                Measure::Keys => Some(key_counts(control, instance, view).await?),
-            };
+            let servers = plan::converge::server_addresses(instance);
+            let primaries = plan::ready::primaries(&servers, &view.nodes);
+            let login = instance.spec.operator.as_ref();
+            let loads = census::weighed(control, login, &primaries, *by).await?;
             let balance = Balance {
                 loads: loads.as_ref(),
                 weights: shard_weights(instance, weights)?,
@@ -408,22 +412,6 @@ fn shard_weights(
             Ok((node.shard, *weight))
         })
         .collect()
-}
-
-/// The keys of every slot, as its owner counts them.
-async fn key_counts(
-    control: &Control,
-    instance: &Instance,
-    view: &View,
-) -> Result<plan::moves::Loads, Fault> {
-    let servers = plan::converge::server_addresses(instance);
-    let credentials = instance.spec.operator.as_ref();
-    let mut loads = plan::moves::Loads::new();
-    for (primary, slots) in plan::ready::primaries(&servers, &view.nodes) {
-        let held = census::of_slots(control, credentials, primary, &slots).await?;
-        loads.extend(held.into_iter().map(|((_, slot), keys)| (slot, keys)));
-    }
-    Ok(loads)
 }
 
 /// What should be known before the answer.

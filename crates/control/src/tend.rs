@@ -13,10 +13,9 @@ use model::finding::{Finding, Severity};
 use model::ids::InstanceName;
 use model::migration::{MoveManner, SlotMove};
 use model::slots::SlotSet;
-use model::step::{Outcome, Plan, Step, StewardStep};
+use model::step::{Member, Outcome, Plan, Step, StewardStep};
 use model::view::ClusterView;
 use plan::fix::{self, Consent};
-use plan::moves::Loads;
 use plan::policy::Policy;
 use plan::tend::{self, Drain, Grow, Join, Named, Next, Rebalance, Refusal, Reshard, Seen};
 use plan::{check, policy::USUAL_MANNER};
@@ -255,12 +254,12 @@ async fn plan_for(control: &Control, request: &Request, seen: Seen<'_>) -> Resul
             let moves = tend::reshard(seen, wish)?;
             moved(control, request, seen, (moves, policy)).await
         }
-        Wish::Rebalance { shares, by } => {
-            let loads = match by {
-                Measure::Slots => None,
-                Measure::Keys => Some(loads(control, request, seen).await?),
-            };
-            let moves = tend::rebalance(seen, shares, loads.as_ref())?;
+        Wish::Rebalance { shares: wanted, by } => {
+            let shares = seen.shares().into_iter();
+            let primaries: Vec<(Member, SlotSet)> =
+                shares.map(|it| (it.member, it.slots)).collect();
+            let loads = census::weighed(control, credentials, &primaries, *by).await?;
+            let moves = tend::rebalance(seen, wanted, loads.as_ref())?;
             moved(control, request, seen, (moves, policy)).await
         }
         Wish::Join(wish) => {
@@ -339,17 +338,6 @@ async fn moved(
         }
     }
     Ok(tend::moved(seen, moves, &stay, policy))
-}
-
-/// The keys of every slot.
-async fn loads(control: &Control, request: &Request, seen: Seen<'_>) -> Result<Loads, Fault> {
-    let credentials = request.cluster.credentials.as_ref();
-    let mut loads = Loads::new();
-    for share in seen.shares() {
-        let held = census::of_slots(control, credentials, share.member, &share.slots).await?;
-        loads.extend(held.into_iter().map(|((_, slot), keys)| (slot, keys)));
-    }
-    Ok(loads)
 }
 
 fn ask(control: &Control, request: &Request, plan: &Plan) -> Result<(), Fault> {

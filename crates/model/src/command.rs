@@ -48,6 +48,9 @@ pub enum NodeCommand {
     BumpEpoch,
     /// `CLUSTER COUNTKEYSINSLOT`.
     CountKeys(Slot),
+    /// `CLUSTER SLOT-STATS SLOTSRANGE` of all its slots (Valkey 8.0, Redis 8.2): what commands on
+    /// each have cost.
+    SlotStats,
     /// `CLUSTER GETKEYSINSLOT`.
     KeysIn {
         /// The slot.
@@ -227,6 +230,8 @@ pub enum NodeAnswer {
     Cluster(Box<ClusterReport>),
     /// Its atomic migrations, on either end.
     Migrations(Vec<AtomicMigration>),
+    /// What is counted of each slot.
+    SlotStats(Vec<SlotStat>),
 }
 
 /// Why a command was not carried out.
@@ -237,6 +242,18 @@ pub enum CommandError {
     Refused(String),
     /// No answer came: it may have been done or not.
     Lost(Fault),
+}
+
+/// What a server counts of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotStat {
+    /// The slot.
+    pub slot: Slot,
+    /// The time that commands on it took, in microseconds; `None` where
+    /// `cluster-slot-stats-enabled` is off.
+    pub cpu_usec: Option<u64>,
+    /// The memory of its keys, in bytes; `None` where it is not counted.
+    pub memory_bytes: Option<u64>,
 }
 
 /// An atomic migration of slots, as one of its ends sees it.

@@ -6,10 +6,10 @@
 )]
 
 use model::command::{
-    AtomicMigration, AtomicState, Key, KeyQuestion, NodeAnswer, NodeCommand, Shape,
+    AtomicMigration, AtomicState, Key, KeyQuestion, NodeAnswer, NodeCommand, Shape, SlotStat,
 };
 use model::ids::{Epoch, NodeId};
-use model::slots::SlotRange;
+use model::slots::{Slot, SlotRange};
 use model::view::ClusterReport;
 use redis::Value;
 
@@ -26,6 +26,7 @@ type Problem = &'static str;
 pub(super) fn answer(command: &NodeCommand, value: Value) -> Result<NodeAnswer, Problem> {
     match command {
         NodeCommand::CountKeys(_) => number(&value).map(NodeAnswer::Number),
+        NodeCommand::SlotStats => slot_stats(value).map(NodeAnswer::SlotStats),
         NodeCommand::SizeOf { .. } if value == Value::Nil => Ok(NodeAnswer::Nothing),
         NodeCommand::SizeOf { .. } => number(&value).map(NodeAnswer::Number),
         NodeCommand::KeysIn { .. } => keys(value).map(NodeAnswer::Keys),
@@ -133,6 +134,30 @@ fn keys(value: Value) -> Result<Vec<Key>, Problem> {
     list(value)?.into_iter().map(bytes).collect()
 }
 
+/// A list of slots, each with a list of names and numbers; a map in RESP 3.
+fn slot_stats(value: Value) -> Result<Vec<SlotStat>, Problem> {
+    let slots = list(value)?.into_iter();
+    slots.map(slot_stat).collect()
+}
+
+fn slot_stat(value: Value) -> Result<SlotStat, Problem> {
+    let mut parts = list(value)?.into_iter();
+    let (Some(slot), Some(figures)) = (parts.next(), parts.next()) else {
+        return Err("a slot has no figures");
+    };
+    let slot = u16::try_from(number(&slot)?).ok().and_then(Slot::new);
+    let figures = pairs(figures)?;
+    let figure = |name: &str| {
+        let found = figures.iter().find(|(it, _)| it == name);
+        found.and_then(|(_, value)| value.parse().ok())
+    };
+    Ok(SlotStat {
+        slot: slot.ok_or("it is no slot")?,
+        cpu_usec: figure("cpu-usec"),
+        memory_bytes: figure("memory-bytes"),
+    })
+}
+
 /// The epoch and the state are not in CLUSTER NODES; who needs them observes.
 fn cluster(nodes: &str) -> Result<NodeAnswer, Problem> {
     let (id, peers) = cluster_nodes::read(nodes).map_err(|_| "a line is none of CLUSTER NODES")?;
@@ -233,8 +258,6 @@ fn read_state(text: &str) -> AtomicState {
 
 #[cfg(test)]
 mod tests {
-    use model::slots::Slot;
-
     use super::*;
 
     fn bulk(text: &str) -> Value {
@@ -263,6 +286,30 @@ mod tests {
             assert_eq!(read[0].ranges.len(), 2);
             assert_eq!(read[0].state, AtomicState::Running);
         }
+    }
+
+    #[test]
+    fn the_figures_of_slots_are_read_as_far_as_they_are_counted() {
+        let entry = |slot: i64, words: Vec<Value>| {
+            Value::Array(vec![Value::Int(slot), Value::Array(words)])
+        };
+        let costs = vec![
+            bulk("key-count"),
+            Value::Int(3),
+            bulk("cpu-usec"),
+            Value::Int(90),
+        ];
+        let answered = Value::Array(vec![entry(7, costs), entry(8, Vec::new())]);
+        let Ok(NodeAnswer::SlotStats(stats)) = answer(&NodeCommand::SlotStats, answered) else {
+            panic!("they are not read");
+        };
+        let shown: Vec<(u16, Option<u64>, Option<u64>)> = stats
+            .iter()
+            .map(|it| (it.slot.number(), it.cpu_usec, it.memory_bytes))
+            .collect();
+        assert_eq!(shown, [(7, Some(90), None), (8, None, None)]);
+        let bad = Value::Array(vec![entry(16_384, Vec::new())]);
+        assert!(answer(&NodeCommand::SlotStats, bad).is_err());
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) const fn name(command: &NodeCommand) -> &'static str {
         NodeCommand::DelSlots(_) => "CLUSTER DELSLOTSRANGE",
         NodeCommand::BumpEpoch => "CLUSTER BUMPEPOCH",
         NodeCommand::CountKeys(_) => "CLUSTER COUNTKEYSINSLOT",
+        NodeCommand::SlotStats => "CLUSTER SLOT-STATS SLOTSRANGE 0 16383",
         NodeCommand::KeysIn { .. } => "CLUSTER GETKEYSINSLOT",
         NodeCommand::SizeOf { .. } => "MEMORY USAGE",
         NodeCommand::Migrate { .. } => "MIGRATE",
@@ -131,6 +132,7 @@ fn arguments(command: &NodeCommand, credentials: Option<&Credentials>, words: &m
             words.arg(payload.as_slice()).arg("APPEND");
         }
         NodeCommand::BumpEpoch
+        | NodeCommand::SlotStats
         | NodeCommand::Replication
         | NodeCommand::Databases
         | NodeCommand::Cluster

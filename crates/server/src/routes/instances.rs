@@ -279,7 +279,9 @@ pub(super) async fn rebalance(
     let by = match body.by.as_deref() {
         None | Some("slots") => Measure::Slots,
         Some("keys") => Measure::Keys,
-        Some(_) => return Err(usage("`by` is slots or keys").into()),
+        Some("memory") => Measure::Memory,
+        Some("load") => Measure::Load,
+        Some(_) => return Err(usage("`by` is slots, keys, memory or load").into()),
     };
     let request = ScaleRequest {
         name: name.clone(),

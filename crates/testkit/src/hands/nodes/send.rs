@@ -206,6 +206,7 @@ fn begin(realm: &mut Realm, process: Process, command: &NodeCommand) -> Step {
         | NodeCommand::Del { .. }
         | NodeCommand::RestoreFunctions(_) => Step::Said(order(realm, process, command)),
         NodeCommand::CountKeys(_)
+        | NodeCommand::SlotStats
         | NodeCommand::KeysIn { .. }
         | NodeCommand::SizeOf { .. }
         | NodeCommand::Replication
@@ -263,6 +264,7 @@ fn order(realm: &mut Realm, process: Process, command: &NodeCommand) -> Said {
             Ok(())
         }
         NodeCommand::CountKeys(_)
+        | NodeCommand::SlotStats
         | NodeCommand::Databases
         | NodeCommand::Scan { .. }
         | NodeCommand::Key { .. }
@@ -310,6 +312,11 @@ fn question(realm: &Realm, process: Process, command: &NodeCommand) -> Said {
         NodeCommand::KeysIn { slot, count } => {
             let found = server.keys_in(*slot).take(*count as usize);
             NodeAnswer::Keys(found.map(keys::name).collect())
+        }
+        // As a server before Valkey 8.0.
+        NodeCommand::SlotStats => {
+            let words = "ERR Unknown subcommand or wrong number of arguments for 'SLOT-STATS'";
+            return Err(CommandError::Refused(words.to_owned()));
         }
         NodeCommand::SizeOf { key, .. } => keys::number(key)
             .and_then(|key| server.size_of(key))
