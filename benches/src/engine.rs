@@ -41,7 +41,8 @@ impl Engine {
             let name = self.container(number);
             let body = json!({
                 "Image": "redis:7", "User": "999:999",
-                "Cmd": ["redis-server", "--cluster-enabled", "yes", "--appendonly", "yes"],
+                "Cmd": ["redis-server", "--cluster-enabled", "yes", "--appendonly", "yes",
+                    "--protected-mode", "no"],
                 "HostConfig": {
                     "NetworkMode": self.name, "Memory": 64 << 20, "ReadonlyRootfs": true,
                     "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "PidsLimit": 512,
