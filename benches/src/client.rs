@@ -64,8 +64,8 @@ impl Client {
         self.reply()
     }
 
-    /// Sends commands at once, written as the protocol has them, and counts the errors among so many
-    /// replies.
+    /// Sends commands at once, written as the protocol has them, and counts the errors among so
+    /// many replies.
     ///
     /// # Errors
     /// Where the connection is lost.

@@ -1,5 +1,5 @@
-//! Counts keys by slot, or weighs them: what a fix, a check and a rebalance have to know beyond what
-//! nodes say of themselves.
+//! Counts keys by slot, or weighs them: what a fix, a check and a rebalance have to know beyond
+//! what nodes say of themselves.
 //!
 //! It only asks. What a node that does not answer holds is not guessed: it is not in the count.
 
