@@ -163,7 +163,8 @@ pub(crate) mod tests {
             .services()
             .map(|(name, _)| name.as_str())
             .collect();
-        assert_eq!(services, ["redis", "redis-trib"]);
+        let jobs = ["redis-trib", "redis-trib-drain", "redis-trib-reshard"];
+        assert_eq!(services, [&["redis"], &jobs[..]].concat());
     }
 
     #[test]

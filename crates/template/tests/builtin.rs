@@ -159,8 +159,8 @@ fn the_job_of_the_talk_starts_after_its_nodes() {
         "redis-sharding",
         &[("NODES", "9"), ("CLUSTER_CMD", "check")],
     );
-    let [redis, trib] = spec.services.as_slice() else {
-        panic!("two services");
+    let [redis, trib, reshard, drain] = spec.services.as_slice() else {
+        panic!("a service and three jobs: {:?}", spec.services);
     };
     assert_eq!((redis.name.as_str(), redis.count), ("redis", 9));
     assert_eq!(redis.cluster, None);
@@ -178,6 +178,15 @@ fn the_job_of_the_talk_starts_after_its_nodes() {
     assert_eq!(trib.container.environment["CLUSTER_CMD"], "check");
     assert_eq!(trib.deployment.restart, RestartPolicy::Never);
     assert!(redis.deployment.start_level < trib.deployment.start_level);
+    // The same job around a change of size.
+    let hooks = &spec.hooks;
+    assert_eq!(hooks.after_scale_out.as_ref(), Some(&reshard.name));
+    assert_eq!(hooks.before_scale_in.as_ref(), Some(&drain.name));
+    for (job, command) in [(reshard, "reshard"), (drain, "drain")] {
+        assert_eq!(job.container.environment["CLUSTER_CMD"], command);
+        assert_eq!(job.container.command, trib.container.command);
+        assert_eq!(job.files, trib.files);
+    }
     assert_eq!((&spec.application, &spec.operator), (&None, &None));
 }
 
