@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use redis::Commands;
 use serde_json::Value;
 use tests::{
-    Appender, Census, Shardyard, census, differences, plant, plant_mayflies, servers,
+    Appender, Census, Shardyard, census, connect, differences, plant, plant_mayflies, servers,
     without_functions,
 };
 
@@ -104,5 +105,51 @@ fn three_shards_become_six_and_three_again_on_valkey_9_and_nothing_is_lost() {
 fn on(image: &str) {
     if servers().contains(&image) {
         grows_and_shrinks(image);
+    }
+}
+
+#[test]
+fn a_hot_slot_gets_a_shard_of_its_own_and_gives_it_back() {
+    let product = Shardyard::new();
+    product.up(&["--memory", "64MiB", "--replicas", "0"]);
+    let name = product.name();
+    let mut client = connect(&product.urls());
+    for number in 0..1000_u32 {
+        let _: () = client.set(format!("key:{number}"), number).unwrap();
+    }
+    let counts = |status: &Value| -> Vec<u64> {
+        let shards = status["shards"].as_array().unwrap().iter();
+        let mut counts: Vec<u64> = shards
+            .map(|it| it["slot_count"].as_u64().unwrap())
+            .collect();
+        counts.sort_unstable();
+        counts
+    };
+    let isolate = [
+        "rebalance",
+        name,
+        "--isolate",
+        "7",
+        "--onto",
+        "redis-3",
+        "--yes",
+        "-o",
+        "json",
+    ];
+    let alone = product.ok(&isolate).json();
+    proved(&alone);
+    assert_eq!(counts(&alone), [1, 8191, 8192], "{alone:#}");
+    let third = alone["shards"].as_array().unwrap().iter();
+    let mut third = third.filter(|it| it["primary"]["workload"] == "redis-3");
+    assert_eq!(third.next().unwrap()["slots"], "7");
+    assert_eq!(product.steps_left(), 0);
+    let even = product
+        .ok(&["rebalance", name, "--yes", "-o", "json"])
+        .json();
+    assert_eq!(counts(&even), [5461, 5461, 5462], "{even:#}");
+    let mut client = connect(&product.urls());
+    for number in 0..1000_u32 {
+        let value: Option<u32> = client.get(format!("key:{number}")).unwrap();
+        assert_eq!(value, Some(number));
     }
 }

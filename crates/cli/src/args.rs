@@ -232,6 +232,12 @@ pub(crate) struct RebalanceArguments {
     /// The weight of a node's shard against the others, 1 where nothing is said; 0 empties it
     #[arg(long, value_name = "NODE=WEIGHT")]
     pub(crate) weight: Vec<String>,
+    /// Give this slot a shard of its own; the shard's other slots go to the others
+    #[arg(long, value_name = "SLOT", conflicts_with_all = ["by", "weight", "threshold"], value_parser = clap::value_parser!(u16).range(0..=16_383))]
+    pub(crate) isolate: Option<u16>,
+    /// A node of that shard [default: of the one with the fewest slots]
+    #[arg(long, value_name = "NODE", requires = "isolate")]
+    pub(crate) onto: Option<String>,
     /// Leave everything as it is while each shard is within so many percent of its share
     #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) threshold: u32,

@@ -14,6 +14,7 @@ use model::ids::{InstanceName, ServiceName, ShardIndex, VariableName, WorkloadNa
 use model::instance::Instance;
 use model::port::AddressRequest;
 use model::secret::Secret;
+use model::slots::Slot;
 use model::spec::{ClusterPart, Service, Spec, Value};
 use model::view::View;
 use plan::scale::{self, Balance, Refusal, ScaleSite};
@@ -54,6 +55,13 @@ pub enum Shape {
         weights: BTreeMap<WorkloadName, u32>,
         /// How far from its share a shard may be.
         threshold_percent: u32,
+    },
+    /// A slot that has a shard for itself.
+    Alone {
+        /// The slot.
+        slot: Slot,
+        /// A node of the shard; of the one with the fewest slots where nobody is named.
+        onto: Option<WorkloadName>,
     },
     /// What it has come to: the rest of a change that is under way is no longer wanted.
     AsItIs,
@@ -217,6 +225,14 @@ async fn reshaped(
             Ok(next)
         }
         Shape::AsItIs => as_it_is(instance, view),
+        Shape::Alone { .. } if scale::is_under_way(instance) => Ok(instance.clone()),
+        Shape::Alone { slot, onto } => {
+            let onto = match onto {
+                Some(node) => shard_of(instance, node)?,
+                None => smallest(instance, view),
+            };
+            scale::isolate(instance, view, *slot, onto).map_err(refused)
+        }
         Shape::Shares {
             by,
             weights,
@@ -398,20 +414,32 @@ fn shard_weights(
     instance: &Instance,
     weights: &BTreeMap<WorkloadName, u32>,
 ) -> Result<BTreeMap<ShardIndex, u32>, Fault> {
+    let weights = weights.iter();
     weights
-        .iter()
-        .map(|(workload, weight)| {
-            let seat = instance.layout.seats.get(workload);
-            let node = seat.and_then(|seat| seat.node).ok_or_else(|| {
-                Fault::new(
-                    "SY4006",
-                    Class::Usage,
-                    format!("{workload} is no node of instance {}", instance.name),
-                )
-            })?;
-            Ok((node.shard, *weight))
-        })
+        .map(|(workload, weight)| Ok((shard_of(instance, workload)?, *weight)))
         .collect()
+}
+
+/// The shard of a node.
+fn shard_of(instance: &Instance, workload: &WorkloadName) -> Result<ShardIndex, Fault> {
+    let seat = instance.layout.seats.get(workload);
+    let node = seat.and_then(|seat| seat.node).ok_or_else(|| {
+        let message = format!("{workload} is no node of instance {}", instance.name);
+        Fault::new("SY4006", Class::Usage, message)
+    })?;
+    Ok(node.shard)
+}
+
+/// The shard with the fewest slots; of equal ones the first.
+fn smallest(instance: &Instance, view: &View) -> ShardIndex {
+    let servers = plan::converge::server_addresses(instance);
+    let primaries = plan::ready::primaries(&servers, &view.nodes).into_iter();
+    let owned = primaries.filter_map(|(member, slots)| {
+        let nodes = instance.layout.nodes();
+        let mut nodes = nodes.filter(|(_, _, node)| node.id == member.id);
+        Some((slots.len(), nodes.next()?.2.shard))
+    });
+    owned.min().map_or(ShardIndex(0), |(_, shard)| shard)
 }
 
 /// What should be known before the answer.

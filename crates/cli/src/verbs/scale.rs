@@ -8,6 +8,7 @@ use control::command::{FailoverRequest, Handover, Pace, ScaleRequest, Shape};
 use control::{Command, Reply};
 use model::fault::Fault;
 use model::ids::{InstanceName, WorkloadName};
+use model::slots::Slot;
 
 use super::{Session, odd};
 use crate::args::{
@@ -33,6 +34,18 @@ pub(super) async fn rebalance(
     session: &Session,
     arguments: &RebalanceArguments,
 ) -> Result<ExitCode, Fault> {
+    if let Some(slot) = arguments.isolate.and_then(Slot::new) {
+        let onto = arguments.onto.as_deref().map(read::workload).transpose()?;
+        let shape = Shape::Alone { slot, onto };
+        return change(
+            session,
+            "rebalance",
+            &arguments.name,
+            shape,
+            &arguments.change,
+        )
+        .await;
+    }
     let weights: Result<BTreeMap<WorkloadName, u32>, Fault> = arguments
         .weight
         .iter()
