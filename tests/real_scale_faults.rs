@@ -322,3 +322,25 @@ fn a_growth_stands_still_goes_on_and_ends_where_it_is_as_it_is_told() {
     assert!((4000..=4200).contains(&arrived(&product)));
     whole(&product, &appender.stop(), 4);
 }
+
+#[test]
+fn a_growth_that_is_cancelled_before_a_slot_has_arrived_leaves_nothing_behind() {
+    let (product, appender) = filled();
+    let name = product.name();
+    let mut first = growing(&product);
+    wait_until("the newcomer is there", LIMIT, || {
+        let workloads = product.status()["workloads"].clone();
+        workloads.as_array().unwrap().len() == 8
+    });
+    kill(first.id(), Signal::KILL);
+    first.wait().unwrap();
+    if arrived(&product) == 0 {
+        product.ok(&["cancel", name, "--yes"]);
+        whole(&product, &appender.stop(), 3);
+        let again = product.run(&["cancel", name, "--yes", "-o", "json"]);
+        assert_eq!(again.json()["error"]["code"], "SY4058");
+    } else {
+        product.ok(&["cancel", name, "--yes"]);
+        whole(&product, &appender.stop(), 4);
+    }
+}

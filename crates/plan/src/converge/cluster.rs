@@ -101,6 +101,7 @@ pub(super) fn plan(goal: Goal<'_>, view: &View, policy: Policy, fence: &Fence) -
     let members: Vec<Node<'_>> = layout
         .nodes()
         .filter(|(name, _, _)| !leave::is_dispensable(goal.instance, view, name))
+        .filter(|node| !leave::has_met_nobody(view, node))
         .collect();
     let answering: Vec<(&Seat, &ClusterReport)> = members
         .iter()

@@ -10,7 +10,7 @@ use model::ids::{NodeId, WorkloadName};
 use model::instance::{Instance, Layout, Seat};
 use model::slots::SlotSet;
 use model::step::{EngineStep, Member, Phase, Step, StewardStep};
-use model::view::{NodeView, PeerRole, View, WorkloadPhase};
+use model::view::{ClusterReport, NodeView, Peer, PeerRole, View, WorkloadPhase};
 
 use super::counted;
 use crate::scale::leaves;
@@ -63,6 +63,19 @@ pub(super) fn is_blank(view: &View, node: &Node<'_>) -> bool {
 pub(super) fn is_unheard_of(view: &View, node: &Node<'_>) -> bool {
     let mut clusters = view.nodes.values().filter_map(NodeView::cluster).peekable();
     clusters.peek().is_some() && clusters.all(|cluster| cluster.peer(node.2.id).is_none())
+}
+
+/// Whether a node that leaves and the others have never heard of each other: a newcomer that is no
+/// longer wanted. Introduced to them it would only have to be forgotten.
+pub(super) fn has_met_nobody(view: &View, node: &Node<'_>) -> bool {
+    let id = node.2.id;
+    // Of the others it must know none, and of them none may know it.
+    let are_apart = |cluster: &ClusterReport| {
+        let is_across = |peer: &Peer| (peer.id == id) != (cluster.id == id);
+        !cluster.peers.iter().any(is_across)
+    };
+    let mut clusters = view.nodes.values().filter_map(NodeView::cluster);
+    node.1.leaves && clusters.all(are_apart)
 }
 
 /// The last look, the stop, the forgetting; of those that have left already only what is left to do
@@ -208,7 +221,8 @@ fn must_stop(view: &View, name: &WorkloadName) -> bool {
 
 /// All that are still there forget all that go, in one step, because a node that one of them still
 /// knows comes back by gossip. Newcomers are among them: by then they have met those that go. So
-/// are those that leave later.
+/// are those that leave later. Whoever runs until this plan stops it may be heard of at any moment
+/// before.
 fn forgetting(
     layout: &Layout,
     view: &View,
@@ -230,8 +244,9 @@ fn forgetting(
     };
     let gone: Vec<NodeId> = going
         .iter()
-        .filter_map(|(_, seat)| id_of(seat))
-        .filter(is_known)
+        .filter_map(|(name, seat)| Some((*name, id_of(seat)?)))
+        .filter(|(name, id)| is_known(id) || must_stop(view, name))
+        .map(|(_, id)| id)
         .collect();
     let by = staying.clone().filter_map(|seat| {
         Some(Member {

@@ -447,6 +447,41 @@ fn whoever_leaves_later_forgets_those_that_go_now() {
     assert!(planned.contains("is forgotten by 5 nodes"), "{planned}");
 }
 
+/// A growth that was cut off once its newcomers ran, and is no longer wanted.
+fn cancelled_early() -> Scene {
+    let mut scene = Scene::whole(3, 1);
+    scene.rescale(4, 1).unwrap();
+    for newcomer in ["redis-7", "redis-8"] {
+        scene.start(&name(newcomer));
+    }
+    scene.instance = cancelled(&scene.instance, &scene.view);
+    scene
+}
+
+#[test]
+fn newcomers_that_are_no_longer_wanted_are_not_introduced_first() {
+    let mut scene = cancelled_early();
+    let planned = scene.planned();
+    assert!(!planned.contains("ensure_met"), "{planned}");
+    scene.finish();
+    assert_eq!(scene.instance.layout.seats.len(), 6);
+}
+
+#[test]
+fn one_plan_has_those_that_go_forgotten_though_few_have_met_them_yet() {
+    let mut scene = cancelled_early();
+    // One has heard of one; the others hear of it while the plan is carried out.
+    let line = scene.knows("redis-7").peers[0].clone();
+    scene.knows("redis-1").peers.push(line);
+    let plan = scene.plan();
+    scene.apply(&plan);
+    for number in 1..=6 {
+        let peers = &scene.knows(&format!("redis-{number}")).peers;
+        assert_eq!(peers.len(), 6, "redis-{number}");
+    }
+    scene.finish();
+}
+
 /// A shard without replicas that leaves, and whose only node has just ended.
 fn leaving_and_dead() -> Scene {
     let mut scene = Scene::whole(4, 0);

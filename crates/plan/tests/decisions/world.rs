@@ -100,7 +100,7 @@ impl Scene {
         }
     }
 
-    fn start(&mut self, name: &WorkloadName) {
+    pub(crate) fn start(&mut self, name: &WorkloadName) {
         let seat = self.instance.layout.seats[name].clone();
         let node = seat.node.unwrap();
         let fingerprint = self.workloads().get(name).map(|it| it.fingerprint());
