@@ -52,7 +52,8 @@ pub(crate) type OnItsWay = (Slot, NodeId);
 /// answer takes none.
 pub(crate) async fn on_their_way(session: Session<'_>, promotion: Promotion) -> Vec<OnItsWay> {
     let before = promotion.instead_of.id;
-    let Ok((_, peers)) = peers_of(session, promotion.node.address).await else {
+    let heir = peers_of(session, promotion.node.address);
+    let Ok(Ok((_, peers))) = timeout(WORD_LIMIT, heir).await else {
         return Vec::new();
     };
     let others = peers
@@ -81,21 +82,37 @@ fn taken((taker, peers): (NodeId, Vec<Peer>), from: NodeId) -> Option<Vec<OnItsW
     Some(open.map(|it| (it.slot, taker)).collect())
 }
 
-/// Opens them again at the new primary. One that it does not own is none of its concern.
+/// Opens them again at the new primary, as far as it does not know that they are open: Valkey's
+/// knows, and each one said again would have it wait for its replicas. A slot that it does not own
+/// is none of its concern.
 pub(crate) async fn open(session: Session<'_>, node: Member, slots: &[OnItsWay]) {
+    if slots.is_empty() {
+        return;
+    }
+    let Ok(mut connection) = session.to(node.address).await else {
+        return;
+    };
+    let known = observe::peers(&mut connection).await;
+    let known = known.map_or_else(|_| Vec::new(), given);
     let mut pipeline = Pipeline::with_capacity(slots.len());
-    for (slot, taker) in slots {
+    for (slot, taker) in slots.iter().filter(|it| !known.contains(it)) {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SETSLOT").arg(slot.number());
         command.arg("MIGRATING").arg(taker.to_string());
         pipeline.add_command(command);
     }
-    if slots.is_empty() {
-        return;
-    }
-    if let Ok(mut connection) = session.to(node.address).await {
-        let _ = connection.ask_pipeline(&pipeline, "CLUSTER SETSLOT").await;
-    }
+    let _ = connection.ask_pipeline(&pipeline, "CLUSTER SETSLOT").await;
+}
+
+/// What a node gives to others.
+fn given((giver, peers): (NodeId, Vec<Peer>)) -> Vec<OnItsWay> {
+    let myself = peers.into_iter().find(|it| it.id == giver);
+    let open = myself.into_iter().flat_map(|it| it.open_slots);
+    let given = open.filter_map(|it| match it.direction {
+        OpenDirection::To(taker) => Some((it.slot, taker)),
+        OpenDirection::From(_) => None,
+    });
+    given.collect()
 }
 
 #[cfg(test)]
@@ -117,5 +134,7 @@ mod tests {
         let slots: Vec<u16> = taken.iter().map(|(slot, _)| slot.number()).collect();
         assert_eq!(slots, [7]);
         assert_eq!(taken[0].1, NodeId::parse(&me).unwrap());
+        let given = given(cluster_nodes::read(&text).unwrap());
+        assert_eq!(given, [(Slot::new(3).unwrap(), from)]);
     }
 }

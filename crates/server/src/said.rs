@@ -34,7 +34,7 @@ fn client(line: &str) -> Option<ClientBody> {
         flags: field("flags").unwrap_or_default(),
         command: field("cmd").map(|it| it.replace('|', " ")),
         memory_bytes: number("tot-mem"),
-        library: field("lib-name"),
+        lib_name: field("lib-name"),
     })
 }
 

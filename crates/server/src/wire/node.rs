@@ -73,7 +73,7 @@ pub struct ClientBody {
     /// The memory that the server has for it.
     pub memory_bytes: Option<u64>,
     /// Its library, where it says so.
-    pub library: Option<String>,
+    pub lib_name: Option<String>,
 }
 
 /// A node's slow commands.
