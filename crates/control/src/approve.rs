@@ -1,6 +1,8 @@
 //! Questions to the user before something is done.
 
-use model::fault::Fault;
+use std::fmt::Display;
+
+use model::fault::{Class, Fault};
 use model::finding::Finding;
 use model::step::Plan;
 
@@ -32,6 +34,25 @@ pub trait Approver: Send + Sync {
     /// # Errors
     /// Where the answer is no, or nobody is there to answer.
     fn approve(&self, question: Question<'_>) -> Result<(), Fault>;
+}
+
+/// All refusals of a plan as one fault: the first leads, the others follow.
+pub(crate) fn refused<R: Display>(refusals: Vec<R>) -> Fault
+where
+    Fault: From<R>,
+{
+    let mut refusals = refusals.into_iter();
+    let mut fault = refusals.next().map_or_else(
+        || {
+            let message = "refused without a reason; this is a bug";
+            Fault::new("SY4097", Class::Failed, message)
+        },
+        Fault::from,
+    );
+    fault
+        .detail
+        .extend(refusals.map(|refusal| refusal.to_string()));
+    fault
 }
 
 /// Answers yes to everything: for a simulation.

@@ -14,10 +14,11 @@ use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
 use model::step::Outcome;
 use model::view::NodeView;
-use plan::import::{self as decide, Refusal, Source};
+use plan::import::{self as decide, Source};
 use plan::tend::Seen;
 
 use crate::approve::Question;
+use crate::approve::refused;
 use crate::command::{Cluster, Control, Reply};
 use crate::execute::{Scene, execute};
 use crate::hands::Hands;
@@ -151,23 +152,6 @@ async fn databases(control: &Control, source: &Cluster) -> Result<BTreeMap<u32, 
     };
     let message = format!("{} refused INFO keyspace: {why}", source.seed);
     Err(Fault::new("SY2004", Class::Failed, message))
-}
-
-/// All refusals as one fault: the first leads, the others follow.
-fn refused(refusals: Vec<Refusal>) -> Fault {
-    let mut refusals = refusals.into_iter();
-    let mut fault = refusals.next().map_or_else(
-        || {
-            Fault::new(
-                "SY4097",
-                Class::Failed,
-                "refused without a reason; this is a bug",
-            )
-        },
-        Fault::from,
-    );
-    fault.detail.extend(refusals.map(|it| it.to_string()));
-    fault
 }
 
 /// How many keys have come in.

@@ -14,6 +14,7 @@ use plan::allocate::{self, Refusal};
 use plan::check;
 
 use crate::approve::Question;
+use crate::approve::refused;
 use crate::command::{Cluster, Control, Reply};
 use crate::converge::policy;
 use crate::execute::{Journal, Scene, execute};
@@ -127,23 +128,6 @@ pub(crate) async fn create(control: &Control, wanted: Wanted<'_>) -> Result<Repl
 fn is_whole(wanted: Wanted<'_>, view: &ClusterView) -> bool {
     plan::ready::obstacles(wanted.nodes, view).is_empty()
         && view.values().all(|node| node.cluster().is_some())
-}
-
-/// All refusals as one fault: the first leads, the others follow.
-fn refused(refusals: Vec<Refusal>) -> Fault {
-    let mut refusals = refusals.into_iter();
-    let mut fault = refusals.next().map_or_else(
-        || {
-            Fault::new(
-                "SY4097",
-                Class::Failed,
-                "refused without a reason; this is a bug",
-            )
-        },
-        Fault::from,
-    );
-    fault.detail = refusals.map(|refusal| refusal.to_string()).collect();
-    fault
 }
 
 /// A cluster that is not ours has no journal here.

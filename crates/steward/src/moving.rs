@@ -27,7 +27,7 @@ mod window;
 
 use std::collections::BTreeSet;
 
-use futures::future::{Either, join_all, select};
+use futures::future::join_all;
 use model::address::NodeAddress;
 use model::fault::{Class, Explain};
 use model::migration::{BigKeys, Driver, MoveManner, SlotMove, Wish};
@@ -86,17 +86,7 @@ pub(crate) async fn ensure(
         tally: &tally,
     };
     let nodes = nodes(&pairs);
-    let moving = Box::pin(all(work, &pairs));
-    let watching = Box::pin(governor::watch(work, &nodes));
-    // Watching never ends by itself.
-    let moved = match select(moving, watching).await {
-        Either::Left((moved, _)) => moved,
-        Either::Right(((), moving)) => moving.await,
-    };
-    ground
-        .overseer
-        .progress(&tally.progress(ground.clock.now()));
-    moved
+    governor::watched(work, &nodes, all(work, &pairs)).await
 }
 
 /// Slots that begin open are finished first, key by key, because the servers' own migrations refuse

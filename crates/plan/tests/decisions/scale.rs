@@ -7,7 +7,7 @@ use model::ids::{ShardIndex, WorkloadName};
 use model::instance::PlannedRole;
 use model::size::ByteSize;
 use model::slots::SlotSet;
-use model::spec::ServiceKind;
+use model::spec::{ServiceKind, Spec};
 use model::step::{Member, Promotion};
 use model::view::{NodeView, PeerRole, WorkloadPhase};
 use plan::scale::{cancelled, is_under_way, newcomers, settled, with_turns};
@@ -369,15 +369,20 @@ fn without_a_limit_of_its_own_the_hosts_memory_counts() {
     insta::assert_snapshot!(refused(&mut scene, 3, 0), @"[SY2409] host a has 89 MiB free, and needs 90 MiB: half as much again as it takes over (help: keep more shards, or give each more memory: --memory)");
 }
 
-#[test]
-fn servers_of_a_plain_service_leave_only_empty() {
-    let mut scene = Scene::whole(3, 0);
-    let mut plain = scene.instance.spec.clone();
-    plain.services[0].cluster = None;
-    scene.instance.spec = plain.clone();
+/// A whole cluster of servers that their template does not call one, and its spec.
+fn plain(replicas: u16) -> (Scene, Spec) {
+    let mut scene = Scene::whole(3, replicas);
+    scene.instance.spec.services[0].cluster = None;
     for seat in scene.instance.layout.seats.values_mut() {
         seat.node = None;
     }
+    let spec = scene.instance.spec.clone();
+    (scene, spec)
+}
+
+#[test]
+fn servers_of_a_plain_service_leave_only_empty() {
+    let (mut scene, mut plain) = plain(0);
     plain.services[0].count = 2;
     let refusals = scene.rescale_to(plain.clone()).unwrap_err();
     assert_eq!(
@@ -403,15 +408,10 @@ fn servers_of_a_plain_service_leave_only_empty() {
 
 #[test]
 fn a_job_empties_those_of_a_plain_service_before_anything_is_decided_about_them() {
-    let mut scene = Scene::whole(3, 1);
-    let mut plain = scene.instance.spec.clone();
-    plain.services[0].cluster = None;
+    let (mut scene, mut plain) = plain(1);
     plain.services.push(service("drain", ServiceKind::Job, 1));
     plain.hooks.before_scale_in = Some(plain.services[1].name.clone());
     scene.instance.spec = plain.clone();
-    for seat in scene.instance.layout.seats.values_mut() {
-        seat.node = None;
-    }
     let before = scene.instance.clone();
     plain.services[0].count = 2;
     scene.rescale_to(plain).unwrap();
@@ -429,13 +429,7 @@ fn a_job_empties_those_of_a_plain_service_before_anything_is_decided_about_them(
 
 #[test]
 fn whoever_leaves_later_forgets_those_that_go_now() {
-    let mut scene = Scene::whole(3, 1);
-    let mut plain = scene.instance.spec.clone();
-    plain.services[0].cluster = None;
-    scene.instance.spec = plain.clone();
-    for seat in scene.instance.layout.seats.values_mut() {
-        seat.node = None;
-    }
+    let (mut scene, mut plain) = plain(1);
     // 3 owns slots still; 6, its replica, may go.
     plain.services[0].count = 5;
     scene.rescale_to(plain).unwrap();

@@ -4,10 +4,11 @@
 //! do. Where an answer takes longer than the budget, what goes at once is halved; where it takes
 //! less than half of it, a little is added (additive increase, multiplicative decrease).
 
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 use model::command::NodeCommand;
 use model::migration::{Brake, MoveManner, Wish};
 use model::step::Member;
@@ -153,8 +154,28 @@ pub(super) async fn admit(work: Work<'_>, keys: usize) {
     }
 }
 
+/// Does a piece of work to its end, watched, and tells how far it has come in the end.
+pub(super) async fn watched<T>(
+    work: Work<'_>,
+    nodes: &[Member],
+    moving: impl Future<Output = T>,
+) -> T {
+    let moving = pin!(moving);
+    let watching = pin!(watch(work, nodes));
+    let moved = match select(moving, watching).await {
+        Either::Left((moved, _)) => moved,
+        // Watching never ends by itself.
+        Either::Right(((), moving)) => moving.await,
+    };
+    let ground = work.ground;
+    ground
+        .overseer
+        .progress(&work.tally.progress(ground.clock.now()));
+    moved
+}
+
 /// Asks the nodes for answers and tells how far it is, until it is dropped.
-pub(super) async fn watch(work: Work<'_>, nodes: &[Member]) {
+async fn watch(work: Work<'_>, nodes: &[Member]) {
     let ground = work.ground;
     let pause = match work.governor.budget {
         Some(_) => PROBE_PAUSE,

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::future::{Either, join_all, join3, select};
+use futures::future::{join_all, join3};
 use model::command::{CommandError, Key, KeyQuestion, NodeAnswer, NodeCommand, TargetLogin};
 use model::ids::NodeId;
 use model::migration::{Import, ImportTarget};
@@ -64,17 +64,7 @@ pub(crate) async fn ensure(ground: Ground<'_>, import: &Import) -> Result<(), St
         governor: &governor,
         tally: &tally,
     };
-    let moving = Box::pin(all(work, &source));
-    let watching = Box::pin(governor::watch(work, &members));
-    // Watching never ends by itself.
-    let moved = match select(moving, watching).await {
-        Either::Left((moved, _)) => moved,
-        Either::Right(((), moving)) => moving.await,
-    };
-    ground
-        .overseer
-        .progress(&tally.progress(ground.clock.now()));
-    moved
+    governor::watched(work, &members, all(work, &source)).await
 }
 
 /// The server whose keys come in.
