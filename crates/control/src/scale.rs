@@ -17,15 +17,17 @@ use model::secret::Secret;
 use model::slots::Slot;
 use model::spec::{ClusterPart, Service, Spec, Value};
 use model::view::View;
-use plan::scale::{self, Balance, Refusal, ScaleSite};
+use model::workload::Workload;
+use plan::scale::{self, Balance, ScaleSite};
 use template::Document;
 
+use crate::approve::refused;
 use crate::command::{Control, Reply};
 use crate::converge::{Run, plan_for, policy, settle};
 use crate::proof::{Probe, Proof};
 use crate::status::{Status, status};
 use crate::tend::moving;
-use crate::up::{fresh_ids, fresh_number, must_not_expose, taken_addresses};
+use crate::up::{fresh_ids, fresh_number, must_be_allowed, must_not_expose, taken_addresses};
 use crate::{census, lock, oversee};
 
 /// How fast slots are moved.
@@ -133,7 +135,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         policy.manner.latency_max = Some(budget).filter(|it| !it.is_zero());
     }
     policy.manner.keys_per_second_max = request.pace.keys_per_second_max;
-    let review = review(&next);
+    let review = review(control, &instance, &next, &view).await?;
     if request.dry_run {
         let mut plan = plan_for(&next, &view, policy)?;
         plan.findings.splice(..0, review);
@@ -369,21 +371,6 @@ async fn seated(
     Ok(scale::with_turns(instance, next, fresh_number()?))
 }
 
-/// All refusals as one fault: the first leads, the others follow.
-fn refused(refusals: Vec<Refusal>) -> Fault {
-    let mut refusals = refusals.into_iter();
-    let first = refusals.next().map(Fault::from);
-    let mut fault = first.unwrap_or_else(|| {
-        Fault::new(
-            "SY4097",
-            Class::Failed,
-            "refused without a reason; this is a bug",
-        )
-    });
-    fault.detail = refusals.map(|refusal| refusal.to_string()).collect();
-    fault
-}
-
 /// Only numbers of workloads change; anything else needs servers that start anew.
 fn must_only_count(before: &Spec, after: &Spec) -> Result<(), Fault> {
     let same = |service: &Service| {
@@ -442,11 +429,24 @@ fn smallest(instance: &Instance, view: &View) -> ShardIndex {
     owned.min().map_or(ShardIndex(0), |(_, shard)| shard)
 }
 
-/// What should be known before the answer.
-fn review(next: &Instance) -> Vec<Finding> {
-    let findings = plan::layout::review(&next.spec, &next.layout, &[]);
-    findings
-        .into_iter()
-        .filter(|finding| finding.severity == Severity::Warning)
-        .collect()
+/// What should be known before the answer. Where workloads come, the platform has a word, too, and
+/// may forbid them.
+async fn review(
+    control: &Control,
+    instance: &Instance,
+    next: &Instance,
+    view: &View,
+) -> Result<Vec<Finding>, Fault> {
+    let mut findings = plan::layout::review(&next.spec, &next.layout, &[]);
+    let has_seat = |name: &WorkloadName| instance.layout.seats.contains_key(name);
+    if !next.layout.seats.keys().all(has_seat) {
+        let workloads = crate::converge::workloads(next, view)?;
+        let workloads: Vec<Workload> = workloads.into_values().collect();
+        let engine = control.hands.engine(instance)?;
+        let said = engine.review(&next.name, &workloads).await?;
+        must_be_allowed(&said)?;
+        findings.extend(said);
+    }
+    findings.retain(|finding| finding.severity == Severity::Warning);
+    Ok(findings)
 }

@@ -413,7 +413,7 @@ pub(crate) fn must_not_expose(
     }
 }
 
-fn must_be_allowed(findings: &[Finding]) -> Result<(), Fault> {
+pub(crate) fn must_be_allowed(findings: &[Finding]) -> Result<(), Fault> {
     let critical = findings
         .iter()
         .find(|finding| finding.severity == Severity::Critical);

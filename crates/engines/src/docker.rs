@@ -6,7 +6,7 @@
 //!
 //! - `endpoint` and `client`: where the daemon is, and the connection to it.
 //! - `translate` (pure): a workload → a container, hardened.
-//! - `apply`: makes a step true.
+//! - `apply`: makes a step true; `fill` puts files into volumes for it.
 //! - `observe` (pure) and `storage`: what is there → a view.
 //! - `review` (pure): what is said before anything is made.
 
@@ -17,6 +17,7 @@ mod client;
 mod doctor;
 mod endpoint;
 mod exec;
+mod fill;
 mod identity;
 mod images;
 mod log;
@@ -62,7 +63,7 @@ pub use self::images::PullError;
 use self::names::Owner;
 pub use self::network::NetworkError;
 use self::observe::Seen;
-use self::review::HostMemory;
+use self::review::Room;
 pub use self::translate::TranslateError;
 use crate::process::look;
 
@@ -140,7 +141,7 @@ impl DockerEngine {
         for image in images {
             known.insert(image.clone(), ready.images.view(daemon, image).await?);
         }
-        let promised = promised(daemon, Some(&owner)).await?;
+        let promised = taking(daemon, &owner).await?.memory;
         let seen = inspect(daemon, &owner).await?;
         Ok(EngineView {
             hosts: vec![host(daemon, promised)],
@@ -347,19 +348,40 @@ async fn answers(address: NodeAddress) -> bool {
     matches!(timeout(TRY_LIMIT, connection).await, Ok(Ok(_)))
 }
 
-/// The sum of the limits of what runs on a daemon by our hands, but for one instance.
-async fn promised(daemon: &Daemon, but: Option<&Owner>) -> Result<u64, DaemonError> {
+/// What the workloads of this and other state folders that run on a daemon take of its host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Taking {
+    /// The sum of their memory limits, in bytes.
+    memory: u64,
+    /// The neighbours that they have together.
+    neighbours: u64,
+}
+
+/// What all take but those of one instance.
+async fn taking(daemon: &Daemon, but: &Owner) -> Result<Taking, DaemonError> {
     let filter = BTreeMap::from([
-        ("label".to_owned(), vec![names::MEMORY.to_owned()]),
+        ("label".to_owned(), vec![names::ADDRESS.to_owned()]),
         ("status".to_owned(), vec!["running".to_owned()]),
     ]);
     let containers = list(daemon, &filter).await?;
-    Ok(containers
+    let labels = containers.iter().filter_map(|it| it.labels.as_ref());
+    let others: Vec<_> = labels.filter(|it| !but.owns(it)).collect();
+    let limits = others
         .iter()
-        .filter_map(|container| container.labels.as_ref())
-        .filter(|labels| !but.is_some_and(|owner| owner.owns(labels)))
-        .filter_map(|labels| labels.get(names::MEMORY)?.parse::<u64>().ok())
-        .fold(0, u64::saturating_add))
+        .filter_map(|labels| labels.get(names::MEMORY)?.parse().ok());
+    let mut networks: BTreeMap<_, u64> = BTreeMap::new();
+    for labels in &others {
+        let address = labels.get(names::ADDRESS);
+        let address = address.and_then(|it| NodeAddress::parse(it));
+        // Those that are exposed by the host have the gateway alone.
+        if let Some(network) = address.and_then(|it| addresses::network_of(it.ip)) {
+            *networks.entry(network).or_default() += 1;
+        }
+    }
+    Ok(Taking {
+        memory: limits.fold(0, u64::saturating_add),
+        neighbours: networks.into_values().map(review::neighbours).sum(),
+    })
 }
 
 /// The daemon's host. What is free is known of this host alone; of another one it is what is not
@@ -478,9 +500,12 @@ impl Engine for DockerEngine {
         Box::pin(async move {
             let (daemon, ready) = self.ready().await?;
             let owner = Self::owner(ready, instance);
-            let host = HostMemory {
-                total: daemon.facts.memory,
-                promised: promised(daemon, Some(&owner)).await?,
+            let others = taking(daemon, &owner).await?;
+            let host = Room {
+                memory_total: daemon.facts.memory,
+                memory_promised: others.memory,
+                neighbours: daemon.is_local().then(look::neighbours_max).flatten(),
+                neighbours_taken: others.neighbours,
             };
             for workload in workloads {
                 translate::blueprint(&owner, workload, apply::ground(daemon, true))

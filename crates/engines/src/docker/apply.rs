@@ -8,32 +8,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType,
-    VolumeCreateRequest,
-};
+use bollard::models::{ContainerInspectResponse, VolumeCreateRequest};
 use bollard::query_parameters::{
-    ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
-    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use model::fault::{Class, Code, Explain};
 use model::ids::{InstanceName, WorkloadName};
 use model::spec::ServiceKind;
 use model::view::Ending;
-use model::workload::{Existing, Workload};
+use model::workload::Workload;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::sleep;
 
 use super::addresses::network_of;
-use super::archive::{self, Pack};
 use super::client::{Daemon, DaemonError};
+use super::fill::{self, Fills};
 use super::log;
-use super::names::{Owner, Part};
+use super::names::Owner;
 use super::network::{self, NetworkError};
 use super::observe::{self, Activity, Seen};
 use super::storage::{self, remove_by_id};
-use super::translate::{self, Blueprint, Ground, Storage, StoredFile, TranslateError};
+use super::translate::{self, Ground, Storage, TranslateError};
 
 /// How many lines of a log an error shows.
 const LOG_LINES: usize = 10;
@@ -47,6 +44,11 @@ const AT_ONCE_PER_PROCESSOR: u32 = 2;
 
 /// Where that number ends: a host with a hundred processors has one daemon all the same.
 const AT_ONCE_MAX: u32 = 32;
+
+/// How many are stopped at once. They end by themselves, which may take as long as their data takes
+/// to be saved; but of a hundred that end in the same moment Docker miscounts the ends of their
+/// network, and does not remove that any more (28.2; two of three times).
+const STOPS_MAX: usize = 16;
 
 /// How often the removal of a volume is tried whose container has just gone.
 const REMOVALS_MAX: u32 = 20;
@@ -196,6 +198,8 @@ impl ApplyError {
 #[derive(Debug)]
 pub(crate) struct Applier {
     turns: Semaphore,
+    stops: Semaphore,
+    fills: Fills,
     /// The networks that are there: one step makes it, the others wait for that.
     networks: Mutex<BTreeMap<InstanceName, Arc<Mutex<bool>>>>,
 }
@@ -214,6 +218,8 @@ impl Applier {
             .clamp(2, AT_ONCE_MAX);
         Self {
             turns: Semaphore::new(turns as usize),
+            stops: Semaphore::new(STOPS_MAX),
+            fills: Fills::default(),
             networks: Mutex::default(),
         }
     }
@@ -228,10 +234,7 @@ impl Applier {
         translate::blueprint(scene.owner, workload, ground(scene.daemon, true))?;
         again(scene.daemon, || async {
             self.ensure_network(scene, workload).await?;
-            let container = {
-                let _turn = self.turns.acquire().await;
-                ensure_started(scene, workload).await?
-            };
+            let container = self.ensure_started(scene, workload).await?;
             match workload.kind {
                 ServiceKind::Server => Ok(()),
                 // A job may take hours, and must not keep others from their turn.
@@ -267,6 +270,114 @@ impl Applier {
         self.networks.lock().await.remove(instance);
     }
 
+    /// Makes a container run with this definition, and gives its id. A job that is done stays done.
+    async fn ensure_started(
+        &self,
+        scene: Scene<'_>,
+        workload: &Workload,
+    ) -> Result<String, ApplyError> {
+        let name = scene.owner.container(&workload.name);
+        let found = find(scene, &name).await?;
+        if let Some(seen) = found.as_ref().and_then(observe::seen) {
+            let is_same = seen.fingerprint == Some(workload.fingerprint());
+            match (seen.activity, is_same) {
+                (Activity::Runs(_) | Activity::Restarting(_), true) => return Ok(seen.id),
+                (Activity::Paused, true) => {
+                    let question = scene.daemon.docker.unpause_container(&seen.id);
+                    scene.daemon.ask("unpause a container", question).await?;
+                    return Ok(seen.id);
+                }
+                (Activity::Runs(_) | Activity::Restarting(_) | Activity::Paused, false) => {
+                    return Err(ApplyError::Differs {
+                        workload: workload.name.clone(),
+                    });
+                }
+                (Activity::Ended(0), true) if seen.is_job => return Ok(seen.id),
+                (Activity::Made | Activity::Ended(_), true) if !seen.is_job => {
+                    if let Some(id) = self.start_as_it_is(scene, workload, &seen).await? {
+                        return Ok(id);
+                    }
+                }
+                (Activity::Made | Activity::Ended(_), _) => {}
+            }
+            remove_by_id(scene.daemon, &seen.id).await?;
+        }
+        match self.make(scene, workload, true).await {
+            // A daemon that may not raise limits says so only now.
+            Err(ApplyError::Daemon(error)) if error.said().contains("rlimit") => {
+                storage::remove(scene.daemon, &name, scene.owner).await?;
+                self.make(scene, workload, false).await
+            }
+            made => made,
+        }
+    }
+
+    /// Starts a container that is there; `None` where it cannot be started any more and must be made
+    /// anew, because what it was made with is gone.
+    async fn start_as_it_is(
+        &self,
+        scene: Scene<'_>,
+        workload: &Workload,
+        seen: &Seen,
+    ) -> Result<Option<String>, ApplyError> {
+        let blueprint = translate::blueprint(scene.owner, workload, ground(scene.daemon, true))?;
+        // A volume that was removed must not be made anew without its container: a container keeps its
+        // volumes from that, so they are there.
+        match seen.activity {
+            // It may have been left before its volumes had their owner.
+            Activity::Made => {
+                self.fills
+                    .fill(scene, workload, (&blueprint, &seen.id))
+                    .await?
+            }
+            Activity::Runs(_) | Activity::Paused | Activity::Restarting(_) | Activity::Ended(_) => {
+                fill::deliver(scene, workload, (&blueprint, &seen.id)).await?;
+            }
+        }
+        let _turn = self.turns.acquire().await;
+        match start(scene, workload, &seen.id).await {
+            Ok(()) => Ok(Some(seen.id.clone())),
+            Err(ApplyError::Daemon(error))
+                if error.said().contains("network") && error.said().contains("not found") =>
+            {
+                Ok(None)
+            }
+            // The next try makes it without the limits.
+            Err(ApplyError::Daemon(error)) if error.said().contains("rlimit") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a container, fills its volumes, and starts it.
+    async fn make(
+        &self,
+        scene: Scene<'_>,
+        workload: &Workload,
+        with_ulimits: bool,
+    ) -> Result<String, ApplyError> {
+        let ground = ground(scene.daemon, with_ulimits);
+        let blueprint = translate::blueprint(scene.owner, workload, ground)?;
+        let turn = self.turns.acquire().await;
+        for volume in &blueprint.volumes {
+            ensure_volume(scene, volume).await?;
+        }
+        let options = CreateContainerOptionsBuilder::new()
+            .name(&blueprint.name)
+            .build();
+        let docker = &scene.daemon.docker;
+        let question = docker.create_container(Some(options), blueprint.body.clone());
+        let what = format!("make the container of {}", workload.name);
+        let made = scene.daemon.ask(&what, question).await?;
+        // Whoever waits to be made has its turn first, so that many are filled together and started
+        // close to each other: nodes that run look for those that do not yet.
+        drop(turn);
+        let place = (&blueprint, made.id.as_str());
+        self.fills.fill(scene, workload, place).await?;
+        let _turn = self.turns.acquire().await;
+        start(scene, workload, &made.id).await?;
+        Ok(made.id)
+    }
+
     /// Makes a workload not run.
     pub(crate) async fn stop(
         &self,
@@ -274,6 +385,7 @@ impl Applier {
         name: &WorkloadName,
     ) -> Result<(), ApplyError> {
         again(scene.daemon, || async {
+            let _turn = self.stops.acquire().await;
             let Some(found) = find(scene, &scene.owner.container(name)).await? else {
                 return Ok(());
             };
@@ -293,7 +405,7 @@ impl Applier {
             if let Some(found) = find(scene, &scene.owner.container(name)).await? {
                 remove_by_id(scene.daemon, &found.id.unwrap_or_default()).await?;
             }
-            for name in [scene.owner.look(name), scene.owner.fill(name)] {
+            for name in [scene.owner.look(name), scene.owner.fill()] {
                 storage::remove(scene.daemon, &name, scene.owner).await?;
             }
             let volumes = storage::volumes(scene.daemon, scene.owner).await?;
@@ -349,97 +461,6 @@ async fn find(
     }
 }
 
-/// Makes a container run with this definition, and gives its id. A job that is done stays done.
-async fn ensure_started(scene: Scene<'_>, workload: &Workload) -> Result<String, ApplyError> {
-    let name = scene.owner.container(&workload.name);
-    let found = find(scene, &name).await?;
-    if let Some(seen) = found.as_ref().and_then(observe::seen) {
-        let is_same = seen.fingerprint == Some(workload.fingerprint());
-        match (seen.activity, is_same) {
-            (Activity::Runs(_) | Activity::Restarting(_), true) => return Ok(seen.id),
-            (Activity::Paused, true) => {
-                let question = scene.daemon.docker.unpause_container(&seen.id);
-                scene.daemon.ask("unpause a container", question).await?;
-                return Ok(seen.id);
-            }
-            (Activity::Runs(_) | Activity::Restarting(_) | Activity::Paused, false) => {
-                return Err(ApplyError::Differs {
-                    workload: workload.name.clone(),
-                });
-            }
-            (Activity::Ended(0), true) if seen.is_job => return Ok(seen.id),
-            (Activity::Made | Activity::Ended(_), true) if !seen.is_job => {
-                if let Some(id) = start_as_it_is(scene, workload, &seen).await? {
-                    return Ok(id);
-                }
-            }
-            (Activity::Made | Activity::Ended(_), _) => {}
-        }
-        remove_by_id(scene.daemon, &seen.id).await?;
-    }
-    match make(scene, workload, true).await {
-        // A daemon that may not raise limits says so only now.
-        Err(ApplyError::Daemon(error)) if error.said().contains("rlimit") => {
-            storage::remove(scene.daemon, &name, scene.owner).await?;
-            make(scene, workload, false).await
-        }
-        made => made,
-    }
-}
-
-/// Starts a container that is there; `None` where it cannot be started any more and must be made
-/// anew, because what it was made with is gone.
-async fn start_as_it_is(
-    scene: Scene<'_>,
-    workload: &Workload,
-    seen: &Seen,
-) -> Result<Option<String>, ApplyError> {
-    let blueprint = translate::blueprint(scene.owner, workload, ground(scene.daemon, true))?;
-    // A volume that was removed must not be made anew without its container: a container keeps its
-    // volumes from that, so they are there.
-    match seen.activity {
-        // It may have been left before its volumes had their owner.
-        Activity::Made => fill(scene, workload, (&blueprint, &seen.id)).await?,
-        Activity::Runs(_) | Activity::Paused | Activity::Restarting(_) | Activity::Ended(_) => {
-            deliver(scene, workload, (&blueprint, &seen.id)).await?;
-        }
-    }
-    match start(scene, workload, &seen.id).await {
-        Ok(()) => Ok(Some(seen.id.clone())),
-        Err(ApplyError::Daemon(error))
-            if error.said().contains("network") && error.said().contains("not found") =>
-        {
-            Ok(None)
-        }
-        // The next try makes it without the limits.
-        Err(ApplyError::Daemon(error)) if error.said().contains("rlimit") => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a container, fills its volumes, and starts it.
-async fn make(
-    scene: Scene<'_>,
-    workload: &Workload,
-    with_ulimits: bool,
-) -> Result<String, ApplyError> {
-    let ground = ground(scene.daemon, with_ulimits);
-    let blueprint = translate::blueprint(scene.owner, workload, ground)?;
-    for volume in &blueprint.volumes {
-        ensure_volume(scene, volume).await?;
-    }
-    let options = CreateContainerOptionsBuilder::new()
-        .name(&blueprint.name)
-        .build();
-    let docker = &scene.daemon.docker;
-    let question = docker.create_container(Some(options), blueprint.body.clone());
-    let what = format!("make the container of {}", workload.name);
-    let made = scene.daemon.ask(&what, question).await?;
-    fill(scene, workload, (&blueprint, &made.id)).await?;
-    start(scene, workload, &made.id).await?;
-    Ok(made.id)
-}
-
 /// Makes a volume be there, and be ours.
 async fn ensure_volume(scene: Scene<'_>, volume: &Storage) -> Result<(), ApplyError> {
     let request = VolumeCreateRequest {
@@ -458,120 +479,6 @@ async fn ensure_volume(scene: Scene<'_>, volume: &Storage) -> Result<(), ApplyEr
             name: volume.name.clone(),
         })
     }
-}
-
-/// Puts the files into the volumes of a container that does not run.
-async fn deliver(
-    scene: Scene<'_>,
-    workload: &Workload,
-    (blueprint, container): (&Blueprint, &str),
-) -> Result<(), ApplyError> {
-    for volume in &blueprint.volumes {
-        let pack = Pack {
-            folder: None,
-            owner: volume.owner,
-            files: wanted(scene, container, volume).await?,
-        };
-        if !pack.files.is_empty() {
-            unpack(scene, workload, (container, &volume.target), &[pack]).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The files that a volume is to get.
-async fn wanted<'v>(
-    scene: Scene<'_>,
-    container: &str,
-    volume: &'v Storage,
-) -> Result<Vec<&'v StoredFile>, DaemonError> {
-    let mut files = Vec::new();
-    for file in &volume.files {
-        let path = format!("{}/{}", volume.target, file.path);
-        let keeps =
-            file.existing == Existing::Keep && is_there(scene.daemon, container, &path).await?;
-        if !keeps {
-            files.push(file);
-        }
-    }
-    Ok(files)
-}
-
-async fn unpack(
-    scene: Scene<'_>,
-    workload: &Workload,
-    (container, folder): (&str, &str),
-    packs: &[Pack<'_>],
-) -> Result<(), ApplyError> {
-    let packed = archive::write(packs).map_err(|source| ApplyError::Archive {
-        workload: workload.name.clone(),
-        source,
-    })?;
-    let options = UploadToContainerOptionsBuilder::new().path(folder).build();
-    let body = bollard::body_full(packed.into());
-    let docker = &scene.daemon.docker;
-    let question = docker.upload_to_container(container, Some(options), body);
-    let what = format!("put the files of {} in place", workload.name);
-    Ok(scene.daemon.ask(&what, question).await?)
-}
-
-/// Fills the volumes of a new container and gives them their owner, by way of a second container
-/// that never runs and has them side by side in a folder: Docker changes no owner of the folder in
-/// which it unpacks, and a read-only container has no folder above its volumes that could be
-/// unpacked in. What the image has at a volume's place is in the volume by now.
-async fn fill(
-    scene: Scene<'_>,
-    workload: &Workload,
-    (blueprint, container): (&Blueprint, &str),
-) -> Result<(), ApplyError> {
-    const FOLDER: &str = "/volumes";
-    let mut packs = Vec::new();
-    let mut mounts = Vec::new();
-    for (number, volume) in (1..).zip(&blueprint.volumes) {
-        packs.push(Pack {
-            folder: Some(number.to_string()),
-            owner: volume.owner,
-            files: wanted(scene, container, volume).await?,
-        });
-        mounts.push(Mount {
-            target: Some(format!("{FOLDER}/{number}")),
-            source: Some(volume.name.clone()),
-            typ: Some(MountType::VOLUME),
-            ..Mount::default()
-        });
-    }
-    if packs.is_empty() {
-        return Ok(());
-    }
-    let name = scene.owner.fill(&workload.name);
-    // One that was left over by a try that was cut off.
-    storage::remove(scene.daemon, &name, scene.owner).await?;
-    let body = ContainerCreateBody {
-        image: blueprint.body.image.clone(),
-        labels: Some(scene.owner.workload_labels(Part::Fill, &workload.name)),
-        cmd: Some(vec!["true".to_owned()]),
-        host_config: Some(HostConfig {
-            mounts: Some(mounts),
-            network_mode: Some("none".to_owned()),
-            ..HostConfig::default()
-        }),
-        ..ContainerCreateBody::default()
-    };
-    let options = CreateContainerOptionsBuilder::new().name(&name).build();
-    let question = scene.daemon.docker.create_container(Some(options), body);
-    let made = scene.daemon.ask("make a container", question).await?;
-    let unpacked = unpack(scene, workload, (&made.id, FOLDER), &packs).await;
-    remove_by_id(scene.daemon, &made.id).await?;
-    unpacked
-}
-
-async fn is_there(daemon: &Daemon, container: &str, path: &str) -> Result<bool, DaemonError> {
-    let options = ContainerArchiveInfoOptionsBuilder::new().path(path).build();
-    let question = daemon
-        .docker
-        .get_container_archive_info(container, Some(options));
-    let found = daemon.ask_for("look for a file", question).await?;
-    Ok(found.is_some())
 }
 
 async fn start(scene: Scene<'_>, workload: &Workload, container: &str) -> Result<(), ApplyError> {

@@ -126,9 +126,9 @@ impl Owner {
         format!("shardyard_{}_{workload}_look", self.instance)
     }
 
-    /// The name of a container through which new volumes of a workload are filled.
-    pub(crate) fn fill(&self, workload: &WorkloadName) -> String {
-        format!("shardyard_{}_{workload}_fill", self.instance)
+    /// The name of a container through which new volumes are filled.
+    pub(crate) fn fill(&self) -> String {
+        format!("shardyard_{}_fill", self.instance)
     }
 
     /// The name of a workload's volume.

@@ -48,6 +48,12 @@ pub enum NetworkError {
         /// The instance's.
         needs: String,
     },
+    /// The daemon counts containers on it that are not there any more.
+    #[error(
+        "the network {0} has no container any more, and Docker counts one: it does not remove the \
+         network before it is started anew"
+    )]
+    Miscounted(String),
 }
 
 impl Explain for NetworkError {
@@ -56,6 +62,7 @@ impl Explain for NetworkError {
             Self::Daemon(error) => error.code(),
             Self::NameTaken(_) => Code("SY3206"),
             Self::SubnetTaken { .. } | Self::Moved { .. } => Code("SY3207"),
+            Self::Miscounted(_) => Code("SY3223"),
         }
     }
 
@@ -64,6 +71,7 @@ impl Explain for NetworkError {
             Self::Daemon(error) => error.class(),
             Self::NameTaken(_) => Class::Refused,
             Self::SubnetTaken { .. } | Self::Moved { .. } => Class::Failed,
+            Self::Miscounted(_) => Class::NotConverged,
         }
     }
 
@@ -83,6 +91,11 @@ impl Explain for NetworkError {
                 "stop the instance (down), remove the network (docker network rm {name}), and \
                  bring it up again: data and addresses stay"
             )),
+            Self::Miscounted(_) => Some(
+                "restart the Docker daemon when it suits, and run the same command again; all else \
+                 of the instance is gone already"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -226,7 +239,14 @@ pub(crate) async fn remove(daemon: &Daemon, owner: &Owner) -> Result<(), Network
         }
         sleep(REMOVAL_PAUSE).await;
     }
-    last.map_or(Ok(()), |error| Err(error.into()))
+    let containers = daemon.docker.inspect_network(&id, None);
+    let network = daemon.ask_for("inspect a network", containers).await?;
+    let attached = network.and_then(|it| it.containers).unwrap_or_default();
+    match last {
+        Some(error) if !attached.is_empty() => Err(error.into()),
+        Some(_) => Err(NetworkError::Miscounted(owner.network())),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use model::fault::Code;
 use model::finding::{Finding, Severity};
+use model::instance::Expose;
 use model::size::ByteSize;
 use model::spec::{RestartPolicy, ServiceKind};
 use model::workload::Workload;
@@ -13,16 +14,28 @@ use super::translate::{Persistence, Role, restarts};
 /// first fork needs some of that again (measured with Redis 7.0 and 8.0, Valkey 8.1 and 9.1).
 const MEMORY_MIN: ByteSize = ByteSize::mib(24);
 
-/// The memory of a host, as far as it is given away.
+/// What a host has for workloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct HostMemory {
-    pub(crate) total: u64,
+pub(crate) struct Room {
+    /// All its memory, in bytes.
+    pub(crate) memory_total: u64,
     /// The sum of the limits of what other instances run there.
-    pub(crate) promised: u64,
+    pub(crate) memory_promised: u64,
+    /// How many neighbours its kernel remembers, those of all containers together
+    /// (`net.ipv4.neigh.default.gc_thresh3`); `None` where that cannot be read.
+    pub(crate) neighbours: Option<u64>,
+    /// How many of these other instances need.
+    pub(crate) neighbours_taken: u64,
+}
+
+/// The neighbours that so many nodes of one network have together: each has the others and the
+/// gateway, and the host has them all.
+pub(crate) const fn neighbours(nodes: u64) -> u64 {
+    nodes * (nodes + 1)
 }
 
 /// What is to be said.
-pub(crate) fn review(workloads: &[Workload], host: HostMemory) -> Vec<Finding> {
+pub(crate) fn review(workloads: &[Workload], host: Room) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for workload in workloads {
         let role = Role::of(workload);
@@ -32,6 +45,7 @@ pub(crate) fn review(workloads: &[Workload], host: HostMemory) -> Vec<Finding> {
     // Equal workloads of a service have equal findings: one stands for all.
     findings.dedup_by(|next, first| next.code == first.code && next.subject == first.subject);
     findings.extend(of_host(workloads, host));
+    findings.extend(of_neighbours(workloads, host));
     findings
 }
 
@@ -100,14 +114,14 @@ fn of_memory(workload: &Workload, role: &Role) -> Option<Finding> {
     }
 }
 
-fn of_host(workloads: &[Workload], host: HostMemory) -> Option<Finding> {
+fn of_host(workloads: &[Workload], host: Room) -> Option<Finding> {
     let own: u64 = workloads
         .iter()
         .filter_map(Workload::memory)
         .fold(0, |sum, memory| sum.saturating_add(memory.as_bytes()));
-    let all = own.saturating_add(host.promised);
+    let all = own.saturating_add(host.memory_promised);
     // What is too much for the host by itself is refused elsewhere.
-    if all <= host.total || host.promised == 0 {
+    if all <= host.memory_total || host.memory_promised == 0 {
         return None;
     }
     let show = ByteSize::bytes;
@@ -117,10 +131,34 @@ fn of_host(workloads: &[Workload], host: HostMemory) -> Option<Finding> {
         format!(
             "with this instance the limits of all come to {}, and the host has {}",
             show(all),
-            show(host.total)
+            show(host.memory_total)
         ),
         "when all use what they may, the kernel ends one of them: ask for less (--memory, --shards, \
          --replicas)",
+    ))
+}
+
+/// Each node of a cluster speaks to each other one, and the kernel has one table for the neighbours
+/// of all containers. Where it is full, packets to whoever is not in it are dropped, and nodes take
+/// each other for dead: 100 nodes never came together with the default of 1024 (Linux 6.18).
+fn of_neighbours(workloads: &[Workload], host: Room) -> Option<Finding> {
+    let is_node = |it: &&Workload| it.kind == ServiceKind::Server && it.expose == Expose::Network;
+    let nodes = workloads.iter().filter(is_node).count() as u64;
+    let needed = neighbours(nodes) + host.neighbours_taken;
+    let room = host.neighbours.filter(|it| *it < needed && nodes > 0)?;
+    let wanted = needed.next_power_of_two() * 2;
+    Some(finding(
+        ("SY3222", Severity::Critical),
+        "host".to_owned(),
+        format!(
+            "the kernel remembers {room} neighbours, and the containers of this and the other \
+             instances, which speak to each other, need {needed}; those beyond do not reach each \
+             other"
+        ),
+        &format!(
+            "for threshold in 1 2 3; do echo net.ipv4.neigh.default.gc_thresh$threshold={wanted}; \
+             done | sudo tee /etc/sysctl.d/61-shardyard.conf && sudo sysctl --system"
+        ),
     ))
 }
 
@@ -131,16 +169,17 @@ mod tests {
     use model::address::NodeAddress;
     use model::ids::WorkloadName;
     use model::image::ImageRef;
-    use model::instance::Expose;
     use model::secret::Secret;
     use model::spec::Container;
     use model::workload::{Existing, PlacedFile};
 
     use super::*;
 
-    const ROOMY: HostMemory = HostMemory {
-        total: 16 << 30,
-        promised: 0,
+    const ROOMY: Room = Room {
+        memory_total: 16 << 30,
+        memory_promised: 0,
+        neighbours: Some(1024),
+        neighbours_taken: 0,
     };
 
     fn workload(
@@ -170,7 +209,7 @@ mod tests {
         }
     }
 
-    fn check(workloads: &[Workload], host: HostMemory, expected: &[(&str, Severity)]) {
+    fn check(workloads: &[Workload], host: Room, expected: &[(&str, Severity)]) {
         let found = review(workloads, host);
         let found: Vec<(&str, Severity)> =
             found.iter().map(|it| (it.code.0, it.severity)).collect();
@@ -204,11 +243,42 @@ mod tests {
         let log = |memory| workload(1, "appendonly yes", memory, RestartPolicy::Always);
         check(&[log(Some(8))], ROOMY, &[("SY3213", Severity::Critical)]);
         check(&[log(None)], ROOMY, &[("SY3215", Severity::Warning)]);
-        let full = HostMemory {
-            total: 1 << 30,
-            promised: 1000 << 20,
+        let full = Room {
+            memory_total: 1 << 30,
+            memory_promised: 1000 << 20,
+            ..ROOMY
         };
         check(&[log(Some(64))], full, &[("SY3216", Severity::Warning)]);
         check(&[log(Some(24))], full, &[]);
+    }
+
+    #[test]
+    fn more_containers_than_the_kernel_remembers_neighbours_for_are_refused() {
+        let nodes = |count: u32| -> Vec<Workload> {
+            let text = "appendonly yes";
+            (1..=count)
+                .map(|number| workload(number, text, Some(64), RestartPolicy::Always))
+                .collect()
+        };
+        check(&nodes(31), ROOMY, &[]);
+        let critical = [("SY3222", Severity::Critical)];
+        check(&nodes(32), ROOMY, &critical);
+        let shared = Room {
+            neighbours_taken: neighbours(25),
+            ..ROOMY
+        };
+        check(&nodes(18), shared, &[]);
+        check(&nodes(20), shared, &critical);
+        let unknown = Room {
+            neighbours: None,
+            ..ROOMY
+        };
+        check(&nodes(100), unknown, &[]);
+        // By way of the host each has one neighbour.
+        let exposed = nodes(100).into_iter().map(|it| Workload {
+            expose: Expose::Host("192.0.2.1".parse().unwrap()),
+            ..it
+        });
+        check(&exposed.collect::<Vec<_>>(), ROOMY, &[]);
     }
 }

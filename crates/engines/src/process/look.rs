@@ -254,6 +254,13 @@ pub(crate) fn host() -> HostView {
     }
 }
 
+/// How many neighbours the kernel remembers in the networks of this host, those of containers
+/// included; `None` where it does not say so, as in a container.
+pub(crate) fn neighbours_max() -> Option<u64> {
+    let text = read_text(Path::new("/proc/sys/net/ipv4/neigh/default/gc_thresh3"));
+    text.trim().parse().ok()
+}
+
 fn within_group(memory: Memory) -> Memory {
     let cgroup = read_text(Path::new("/proc/self/cgroup"));
     let mounts = read_text(Path::new("/proc/self/mountinfo"));
