@@ -415,6 +415,25 @@ fn what_would_lose_data_or_cannot_run_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn more_containers_than_the_kernel_knows_neighbours_for_are_refused() {
+    if !is_docker_there() {
+        return;
+    }
+    let table = fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").unwrap();
+    let table: u64 = table.trim().parse().unwrap();
+    let shards = (table.isqrt() + 1).to_string();
+    let product = Shardyard::on_docker();
+    let many = ["--shards", &shards, "--replicas", "0", "--memory", "24MiB"];
+    // So many may be too many for the memory as well; what is refused first is said.
+    let ran = up(&product, &[&many[..], &["--dry-run"]].concat());
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    if !ran.stderr.contains("SY2104") {
+        says(&ran, 6, &["SY3222", "gc_thresh", "sysctl --system"]);
+    }
+    assert_eq!(product.left_on_docker(), Vec::<String>::new());
+}
+
+#[test]
 fn folders_of_the_host_and_powers_over_it_are_refused_unless_they_are_allowed() {
     if !is_docker_there() {
         return;
