@@ -2,7 +2,7 @@
 
 use model::fault::Fault;
 use model::finding::Finding;
-use model::step::Plan;
+use model::outline::Outline;
 
 /// A question to the user.
 #[derive(Clone, Copy, Debug)]
@@ -11,8 +11,8 @@ pub enum Question<'a> {
     Plan {
         /// What it is for: `deliver orders`.
         what: &'a str,
-        /// The plan, which has something to do.
-        plan: &'a Plan,
+        /// What the plan says, which has something to do.
+        plan: &'a Outline,
         /// What should be known before.
         findings: &'a [Finding],
     },

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::command::{CommandError, NodeAnswer, NodeCommand};
 use model::event::{Audience, Event};
 use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
+use model::outline::Outline;
 use model::step::Outcome;
 use model::view::NodeView;
 use plan::import::{self as decide, Refusal, Source};
@@ -29,7 +31,7 @@ use crate::wait;
 const COUNT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A wish to bring keys into a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The cluster.
     pub cluster: Cluster,
@@ -46,7 +48,7 @@ pub struct Request {
 }
 
 /// Keys that were brought in.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Imported {
     /// Where they come from.
     pub source: NodeAddress,
@@ -97,7 +99,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     };
     let plan = decide::import(seen, named, wish).map_err(refused)?;
     if request.dry_run {
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     let keys_before = databases.values().sum();
     let mut keys_moved = 0;
@@ -107,7 +109,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
                 "import {} into the cluster of {}",
                 request.source.seed, request.cluster.seed
             ),
-            plan: &plan,
+            plan: &Outline::from(&plan),
             findings: &[],
         })?;
         keys_moved = carry_out(control, &request, &plan).await?;

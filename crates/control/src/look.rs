@@ -1,5 +1,6 @@
 //! Says which instances there are, each in one line.
 
+use serde::{Deserialize, Serialize};
 use model::fault::Fault;
 use model::instance::EngineKind;
 use plan::check::State;
@@ -8,7 +9,7 @@ use crate::command::{Control, Reply};
 use crate::status::status;
 
 /// An instance in one line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// Its name.
     pub name: String,

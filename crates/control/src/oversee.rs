@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use futures::future::{Either, select};
 use model::fault::{Class, Fault};
 use model::ids::InstanceName;
@@ -24,7 +25,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 const HEEDING: [&str; 4] = ["up", "scale", "rebalance", "cancel"];
 
 /// What is wanted of whoever works.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Word {
     /// It stands still once the slots that are open have arrived.
     Pause,

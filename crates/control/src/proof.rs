@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use futures::future::{Either, select};
 use model::address::NodeAddress;
 use model::command::{CommandError, Key, NodeAnswer, NodeCommand};
@@ -40,7 +41,7 @@ const READS_MAX: u32 = 20;
 const PREFIX: &str = "shardyard:probe:";
 
 /// What a client noticed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Proof {
     /// The writes that were tried.
     pub operations: u64,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use futures::StreamExt;
 use futures::stream;
 use model::address::NodeAddress;
@@ -19,7 +20,7 @@ use crate::status::{Status, addresses_of};
 const TRIES_MAX: usize = 32;
 
 /// A try of one address.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tried {
     /// The address, as the nodes tell it to clients.
     pub address: NodeAddress,

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{Epoch, NodeId};
+use model::outline::Outline;
 use model::slots::SlotRange;
 use model::spec::Credentials;
 use model::step::{Outcome, Phase};
@@ -24,7 +26,7 @@ use crate::{census, wait};
 const SEARCH_ROUNDS_MAX: usize = 3;
 
 /// A cluster, as its own nodes describe it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterInfo {
     /// The node that was asked first.
     pub seed: NodeAddress,
@@ -33,7 +35,7 @@ pub struct ClusterInfo {
 }
 
 /// A node of a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterNode {
     /// Its id; `None` where it does not answer and nobody knows it.
     pub id: Option<NodeId>,
@@ -62,7 +64,7 @@ impl ClusterNode {
 }
 
 /// What a node answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answered {
     /// The node.
     pub address: NodeAddress,
@@ -71,7 +73,7 @@ pub struct Answered {
 }
 
 /// Which nodes a command is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Which {
     /// All.
     All,
@@ -104,12 +106,12 @@ pub(crate) async fn create(control: &Control, wanted: Wanted<'_>) -> Result<Repl
     };
     let plan = allocate::create(&shards, &view, policy(wanted.limit));
     if wanted.dry_run {
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     if !plan.is_empty() {
         control.approver.approve(Question::Plan {
             what: "create a cluster",
-            plan: &plan,
+            plan: &Outline::from(&plan),
             findings: &[],
         })?;
         let scene = Scene::Servers(wanted.credentials);

@@ -21,6 +21,14 @@ pub(crate) const COOKIE: &str = "shardyard_session";
 #[derive(Clone, Debug)]
 pub(crate) struct About(pub(crate) String);
 
+/// What a request did, where its path does not say it.
+#[derive(Clone, Debug)]
+pub(crate) struct Did(pub(crate) String);
+
+/// Of a request that only looked, whatever its method: it is not noted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked;
+
 /// Lets in, or not; then tells browsers what they must not do.
 pub(crate) async fn guard(
     State(server): State<Arc<Server>>,
@@ -39,7 +47,7 @@ pub(crate) async fn guard(
             (me, next.run(request).await)
         }
     };
-    if changes {
+    if changes && response.extensions().get::<Looked>().is_none() {
         note(&server, who, named, what, &response);
     }
     with_headers(response)
@@ -53,6 +61,10 @@ fn note(
     response: &Response,
 ) {
     let about = response.extensions().get::<About>().map(|it| it.0.clone());
+    let what = match response.extensions().get::<Did>() {
+        Some(did) => format!("{what}: {}", did.0),
+        None => what,
+    };
     let outcome = match response.extensions().get::<ProblemCode>() {
         Some(code) => format!("{} {}", response.status().as_u16(), code.0),
         None => response.status().as_u16().to_string(),
@@ -181,15 +193,21 @@ fn must_be(parts: &Parts, role: Role) -> Result<Me, Problem> {
             "POST /api/v1/login, or send a token: Authorization: Bearer TOKEN",
         ));
     };
-    if me.role < role {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "SY6002",
-            &format!("{} may not do this", me.user),
-            "an admin gives roles: PUT /api/v1/users/NAME",
-        ));
-    }
+    must_have(me, role)?;
     Ok(me.clone())
+}
+
+/// Whether a user has a role.
+pub(crate) fn must_have(me: &Me, role: Role) -> Result<(), Problem> {
+    if me.role >= role {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "SY6002",
+        &format!("{} may not do this", me.user),
+        "an admin gives roles: PUT /api/v1/users/NAME",
+    ))
 }
 
 macro_rules! needs {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod attempts;
+mod commands;
 mod console;
 pub mod contract;
 mod door;

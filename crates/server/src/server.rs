@@ -16,6 +16,7 @@ use model::ids::InstanceName;
 
 use crate::accounts::{Accounts, proof, secret};
 use crate::attempts::Attempts;
+use crate::commands::Commands;
 use crate::hub::Hub;
 use crate::operations::{Operations, Recorder};
 use crate::samples::Samples;
@@ -44,6 +45,7 @@ pub struct Server {
     pub(crate) attempts: Attempts,
     pub(crate) hub: Arc<Hub>,
     pub(crate) operations: Arc<Operations>,
+    pub(crate) commands: Commands,
     pub(crate) samples: Samples,
     /// What the one-time token is proved by; gone once it was used.
     pub(crate) first: Mutex<Option<String>>,
@@ -70,6 +72,7 @@ impl Server {
             home: settings.home,
             hands: settings.hands,
             attempts: Attempts::default(),
+            commands: Commands::default(),
             samples: Samples::default(),
             accounts,
             hub,
@@ -94,8 +97,13 @@ impl Server {
             name: None,
             by_itself: false,
         };
-        self.run(command, Arc::new(Nobody), Cancel::new(), approver)
-            .await
+        self.run(
+            command,
+            Arc::new(Nobody),
+            Cancel::new(),
+            Arc::new(approver),
+        )
+        .await
     }
 
     /// Runs a command with somebody who listens.
@@ -104,14 +112,14 @@ impl Server {
         command: Command,
         audience: Arc<dyn Audience>,
         cancel: Cancel,
-        approver: Typed,
+        approver: Arc<dyn Approver>,
     ) -> Result<Reply, Fault> {
         let hands = Hands {
             audience,
             cancel,
             ..self.hands.clone()
         };
-        let control = Control::new(self.home.clone(), hands, Arc::new(approver));
+        let control = Control::new(self.home.clone(), hands, approver);
         let runtime = tokio::runtime::Handle::current();
         // The driver's state is one thread's own, so each command has a thread.
         tokio::task::spawn_blocking(move || runtime.block_on(control.run(command)))
@@ -146,7 +154,7 @@ impl Server {
         let id = body.id.clone();
         tokio::spawn(async move {
             let ended = server
-                .run(command, Arc::new(recorder), cancel, approver)
+                .run(command, Arc::new(recorder), cancel, Arc::new(approver))
                 .await;
             let ended = ended.as_ref().map(proof_of);
             server.operations.end(&id, ended);
@@ -155,7 +163,7 @@ impl Server {
     }
 
     /// One operator at a time: a second one is told who works on it since when.
-    fn must_be_free(&self, name: &InstanceName) -> Result<(), Fault> {
+    pub(crate) fn must_be_free(&self, name: &InstanceName) -> Result<(), Fault> {
         let busy = |who: &str, verb: &str, since: &str| {
             Fault::new(
                 "SY4004",
@@ -180,7 +188,8 @@ impl Server {
     }
 }
 
-fn proof_of(reply: &Reply) -> Option<ProofBody> {
+/// What a client noticed, where slots have moved.
+pub(crate) fn proof_of(reply: &Reply) -> Option<ProofBody> {
     match reply {
         Reply::Changed(changed) => changed.proof.as_ref().map(ProofBody::from),
         Reply::Plan(_)
