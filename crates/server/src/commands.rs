@@ -22,7 +22,7 @@ use crate::door::must_have;
 use crate::operations::Recorder;
 use crate::problem::Problem;
 use crate::server::{Server, proof_of, unconfirmed};
-use crate::wire::{Answer, Asked, Line, Me};
+use crate::wire::{Answer, Asked, Line, Me, Role};
 
 /// How many lines wait for a reader.
 const LINES_WAITING_MAX: usize = 20_000;
@@ -42,8 +42,16 @@ pub(crate) struct Commands {
 #[derive(Debug)]
 struct Running {
     user: String,
+    role: Role,
     cancel: Cancel,
     answers: answers::Sender<(u64, Answer)>,
+}
+
+impl Running {
+    /// Whether a user gave the command, and could give it by the token that is shown now.
+    fn is_of(&self, me: &Me) -> bool {
+        self.user == me.user && self.role <= me.role
+    }
 }
 
 impl Commands {
@@ -51,17 +59,18 @@ impl Commands {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on the answer to a question; it counts only from who gave the command.
+    /// Hands on the answer to a question; it counts only from who gave the command, and could
+    /// give it.
     pub(crate) fn answer(&self, me: &Me, id: &str, number: u64, answer: Answer) -> bool {
         let running = self.lock();
-        let mine = running.get(id).filter(|it| it.user == me.user);
+        let mine = running.get(id).filter(|it| it.is_of(me));
         mine.is_some_and(|it| it.answers.send((number, answer)).is_ok())
     }
 
     /// Asks a command to stop, for who gave it.
     pub(crate) fn cancel(&self, me: &Me, id: &str) -> bool {
         let running = self.lock();
-        let mine = running.get(id).filter(|it| it.user == me.user);
+        let mine = running.get(id).filter(|it| it.is_of(me));
         mine.inspect(|it| it.cancel.cancel()).is_some()
     }
 }
@@ -91,6 +100,7 @@ pub(crate) fn begin(
     let (answers, answered) = answers::channel();
     let running = Running {
         user: me.user.clone(),
+        role: needs.role,
         cancel: cancel.clone(),
         answers,
     };
