@@ -55,7 +55,10 @@ impl Elsewhere {
     /// Ends with this exit code and this error.
     fn refused(&self, arguments: &[&str], code: i32, error: &str) -> Ran {
         let ran = self.run(arguments);
-        let shown = format!("{arguments:?}: {}\n{}\n{}", ran.code, ran.stdout, ran.stderr);
+        let shown = format!(
+            "{arguments:?}: {}\n{}\n{}",
+            ran.code, ran.stdout, ran.stderr
+        );
         assert_eq!(ran.code, code, "{shown}");
         assert!(ran.stderr.contains(&format!("error[{error}]")), "{shown}");
         ran
@@ -63,7 +66,11 @@ impl Elsewhere {
 
     /// Runs with this on stdin.
     fn given(&self, arguments: &[&str], text: &str) -> Ran {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();
         drop(stdin);
@@ -122,14 +129,26 @@ fn an_instance_lives_through_a_server_as_it_does_where_the_server_runs() {
     let there = Elsewhere::new(&served, "admin");
 
     let unanswered = there.refused(&["up", "--name", name], 2, "SY5002");
-    assert!(unanswered.stderr.starts_with(&format!("Plan: deliver {name}\n")));
+    assert!(
+        unanswered
+            .stderr
+            .starts_with(&format!("Plan: deliver {name}\n"))
+    );
     let up = there.ok(&["up", "--name", name, "--yes"]);
-    assert!(up.stdout.starts_with(&format!("{name} delivered in ")), "{}", up.stdout);
+    assert!(
+        up.stdout.starts_with(&format!("{name} delivered in ")),
+        "{}",
+        up.stdout
+    );
     for line in ["Plan: deliver", "1/", "6 workloads running", " s\n"] {
         assert!(up.stderr.contains(line), "{line} is missing: {}", up.stderr);
     }
     let again = there.ok(&["up", "--name", name, "--yes"]);
-    assert!(again.stdout.contains("is delivered already"), "{}", again.stdout);
+    assert!(
+        again.stdout.contains("is delivered already"),
+        "{}",
+        again.stdout
+    );
 
     assert_eq!(there.ok(&["ls"]).stdout, here.ok(&["ls"]).stdout);
     let status = ["status", name];
@@ -151,22 +170,38 @@ fn an_instance_lives_through_a_server_as_it_does_where_the_server_runs() {
     for (arguments, error) in [
         (vec!["exec", name, "redis-1", "id"], "SY6018"),
         (vec!["trib", "backup", "127.0.0.1:1", "/tmp/none"], "SY6018"),
-        (vec!["up", "--name", "other", "--allow-host-access", "--yes"], "SY6018"),
+        (
+            vec!["up", "--name", "other", "--allow-host-access", "--yes"],
+            "SY6018",
+        ),
     ] {
         there.refused(&arguments, 6, error);
     }
 
     let down = ["down", name, "--delete-data", "--yes"];
     there.refused(&down, 2, "SY5002");
-    there.refused(&["down", name, "--delete-data", "--yes", "--confirm", "other"], 6, "SY5003");
+    there.refused(
+        &["down", name, "--delete-data", "--yes", "--confirm", "other"],
+        6,
+        "SY5003",
+    );
     there.ok(&["down", name, "--delete-data", "--yes", "--confirm", name]);
-    assert_eq!(here.ok(&["ls", "-o", "json"]).json()["instances"], json!([]));
+    assert_eq!(
+        here.ok(&["ls", "-o", "json"]).json()["instances"],
+        json!([])
+    );
     who_did_what_is_noted(&served, name);
 }
 
 fn the_terminal_is_that_of_the_server(there: &Elsewhere, name: &str) {
-    assert_eq!(there.ok(&["cli", name, "set", "greeting", "hello"]).stdout, "OK\n");
-    assert_eq!(there.ok(&["cli", name, "get", "greeting"]).stdout, "hello\n");
+    assert_eq!(
+        there.ok(&["cli", name, "set", "greeting", "hello"]).stdout,
+        "OK\n"
+    );
+    assert_eq!(
+        there.ok(&["cli", name, "get", "greeting"]).stdout,
+        "hello\n"
+    );
     let typed = "get greeting\nset a \"two words\"\n\nget 'a\nget a\nexit\nget a\n";
     let ran = there.given(&["cli", name], typed);
     assert_eq!(ran.stdout, "hello\nOK\ntwo words\n", "{}", ran.stderr);
@@ -182,7 +217,10 @@ fn who_did_what_is_noted(served: &Served, name: &str) {
         let did = format!("POST /api/v1/commands: {did}");
         assert!(text.contains(&did), "{did} is missing: {text}");
     }
-    assert!(!text.contains("commands: status"), "who only looks is not noted");
+    assert!(
+        !text.contains("commands: status"),
+        "who only looks is not noted"
+    );
     let operations = served.ok("GET /api/v1/operations", None);
     let operations = operations["operations"].as_array().unwrap();
     let done = |verb: &str| {
@@ -213,7 +251,11 @@ fn each_command_asks_for_its_role_and_for_the_servers_version() {
         viewer.refused(&arguments, 6, "SY6002");
     }
     operator.refused(&["down", name], 2, "SY4005");
-    for arguments in [vec!["info", node], vec!["call", node, "ping"], vec!["fix", node]] {
+    for arguments in [
+        vec!["info", node],
+        vec!["call", node, "ping"],
+        vec!["fix", node],
+    ] {
         let all = [&["trib"], arguments.as_slice()].concat();
         operator.refused(&all, 6, "SY6002");
         admin.refused(&all, 5, "SY2001");
@@ -230,7 +272,10 @@ fn each_command_asks_for_its_role_and_for_the_servers_version() {
     assert_eq!(heard.status, 422);
     assert_eq!(heard.json()["code"], "SY6017");
     let title = heard.json()["title"].to_string();
-    assert!(title.contains("9.9.9") && title.contains("0.1.0"), "{title}");
+    assert!(
+        title.contains("9.9.9") && title.contains("0.1.0"),
+        "{title}"
+    );
 }
 
 #[test]
@@ -249,7 +294,10 @@ fn a_login_keeps_a_token_that_nobody_else_can_read() {
     there.ok(&["ls"]);
     there.refused(&["down", "nobody"], 6, "SY6002");
     let file = kept["token_file"].as_str().unwrap();
-    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
     there.refused(&["ls"], 6, "SY5015");
 }
@@ -293,7 +341,9 @@ fn a_command_whose_client_goes_away_goes_on_at_the_server() {
     let child = begun(&there, &served, here.name());
     kill(child.id(), Signal::KILL);
     assert_eq!(ended(child).code, -1);
-    wait_until("it comes to its end", LIMIT, || last_state(&served) != "running");
+    wait_until("it comes to its end", LIMIT, || {
+        last_state(&served) != "running"
+    });
     assert_eq!(last_state(&served), "done");
     assert_eq!(here.state(), "ready");
 }
@@ -307,7 +357,11 @@ fn an_interrupt_ends_the_command_at_the_server() {
     kill(child.id(), Signal::INT);
     let ran = ended(child);
     assert_eq!(ran.code, 130, "{}", ran.stderr);
-    assert!(ran.stderr.contains("is brought to its end"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("is brought to its end"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("error[SY4002]"), "{}", ran.stderr);
     assert_eq!(last_state(&served), "interrupted");
 }
@@ -342,7 +396,12 @@ fn a_plan_that_is_refused_and_a_loss_that_is_not_typed_are_not_carried_out() {
     ] {
         let down = json!({ "name": name, "delete_data": delete, "dry_run": false });
         let body = json!({ "version": "0.1.0", "command": { "Down": down } });
-        let stream = send(&served.address, "POST /api/v1/commands", &served.login, Some(&body));
+        let stream = send(
+            &served.address,
+            "POST /api/v1/commands",
+            &served.login,
+            Some(&body),
+        );
         let lines = BufReader::new(stream).lines().map_while(Result::ok);
         let mut lines = lines.filter_map(|it| serde_json::from_str::<Value>(&it).ok());
         let mut next = |kind: &str| {
@@ -356,7 +415,10 @@ fn a_plan_that_is_refused_and_a_loss_that_is_not_typed_are_not_carried_out() {
         let answer = json!({ "question": number, "answer": answer });
         let stranger = served.token("viewer");
         assert_eq!(ask(&served.address, &path, &[], Some(&answer)).status, 401);
-        assert_eq!(ask(&served.address, &path, &stranger, Some(&answer)).status, 404);
+        assert_eq!(
+            ask(&served.address, &path, &stranger, Some(&answer)).status,
+            404
+        );
         assert_eq!(served.ask(&path, Some(&answer)).status, 204);
         assert_eq!(next("fault")["code"], error);
         assert_eq!(here.state(), "ready");

@@ -68,12 +68,7 @@ pub(crate) struct General {
     #[arg(long, global = true, value_name = "FILE", env = "SHARDYARD_CA")]
     pub(crate) ca: Option<PathBuf>,
     /// A file whose first line is the token for --server; nobody else may be able to read it
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "SHARDYARD_TOKEN_FILE"
-    )]
+    #[arg(long, global = true, value_name = "FILE", env = "SHARDYARD_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }
 

@@ -9,8 +9,8 @@ mod scale;
 mod serve;
 pub(crate) mod supervise;
 mod templates;
-mod terminal;
 mod tend;
+mod terminal;
 mod trib;
 
 use std::process::ExitCode;
@@ -94,11 +94,7 @@ impl Session {
     }
 
     /// Runs a command here, or has the server run it.
-    async fn carried_out(
-        &self,
-        command: Command,
-        confirm: Option<String>,
-    ) -> Result<Reply, Fault> {
+    async fn carried_out(&self, command: Command, confirm: Option<String>) -> Result<Reply, Fault> {
         let approver = self.terminal(confirm);
         if let Some(remote) = &self.remote {
             let listener = Listener {

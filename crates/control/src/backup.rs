@@ -11,7 +11,6 @@ mod rdb;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::address::NodeAddress;
 use model::command::{AtomicState, NodeAnswer, NodeCommand};
@@ -25,6 +24,7 @@ use model::step::Member;
 use model::view::{Replication, ReplicationLink};
 use plan::backup::{self as decide, Part, Parts, Refusal, Wish};
 use plan::tend::Seen;
+use serde::{Deserialize, Serialize};
 
 use self::folder::Folder;
 use self::rdb::Judge;

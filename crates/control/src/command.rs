@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::event::Event;
 use model::fault::{Class, Fault};
 use model::finding::Finding;
 use model::ids::{InstanceName, WorkloadName};
 use model::instance::Instance;
+use model::outline::Outline;
 use model::port::{ExecRequest, LogRequest};
 use model::spec::Credentials;
-use model::outline::Outline;
 use model::view::NodeView;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Approver;
 use crate::hands::Hands;

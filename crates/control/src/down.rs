@@ -1,6 +1,5 @@
 //! Takes an instance down. Its data stays unless the user has said otherwise and named it.
 
-use serde::{Deserialize, Serialize};
 use model::fault::Fault;
 use model::ids::InstanceName;
 use model::instance::Instance;
@@ -9,6 +8,7 @@ use model::size::ByteSize;
 use model::step::{Outcome, Plan};
 use model::view::View;
 use plan::stop::{Data, stop};
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Control, Reply};

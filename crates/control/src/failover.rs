@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, WorkloadName};
@@ -12,6 +11,7 @@ use model::slots::SlotSet;
 use model::step::{Outcome, Promotion};
 use model::view::{NodeView, View};
 use plan::handover;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Control, Reply};

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::command::{CommandError, NodeAnswer, NodeCommand};
 use model::event::{Audience, Event};
@@ -18,6 +17,7 @@ use model::step::Outcome;
 use model::view::NodeView;
 use plan::import::{self as decide, Refusal, Source};
 use plan::tend::Seen;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Cluster, Control, Reply};

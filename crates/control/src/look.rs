@@ -1,9 +1,9 @@
 //! Says which instances there are, each in one line.
 
-use serde::{Deserialize, Serialize};
 use model::fault::Fault;
 use model::instance::EngineKind;
 use plan::check::State;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Control, Reply};
 use crate::status::status;

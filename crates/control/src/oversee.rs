@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use futures::future::{Either, select};
 use model::fault::{Class, Fault};
 use model::ids::InstanceName;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Control, Reply};
 use crate::home::{Home, cannot};

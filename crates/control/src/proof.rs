@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use futures::future::{Either, select};
 use model::address::NodeAddress;
 use model::command::{CommandError, Key, NodeAnswer, NodeCommand};
 use model::slots::{Slot, SlotSet};
 use model::spec::Credentials;
 use model::view::{ClusterView, NodeView};
+use serde::{Deserialize, Serialize};
 
 use crate::hands::Hands;
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use futures::StreamExt;
 use futures::stream;
 use model::address::NodeAddress;
@@ -12,6 +11,7 @@ use model::finding::{Finding, Severity};
 use model::instance::Instance;
 use model::view::{NodeView, View};
 use plan::check::State;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Control;
 use crate::status::{Status, addresses_of};

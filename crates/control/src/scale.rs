@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
@@ -20,6 +19,7 @@ use model::slots::Slot;
 use model::spec::{ClusterPart, Service, Spec, Value};
 use model::view::View;
 use plan::scale::{self, Balance, Refusal, ScaleSite};
+use serde::{Deserialize, Serialize};
 use template::Document;
 
 use crate::command::{Control, Reply};

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use std::pin::pin;
 
-use serde::{Deserialize, Serialize};
 use futures::future::{Either, select};
 use model::address::NodeAddress;
 use model::fault::Fault;
@@ -22,6 +21,7 @@ use model::view::{
 use plan::check::{self, State};
 use plan::converge::server_addresses;
 use plan::ready::obstacles;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Control, Reply};
 use crate::converge::{plan_for, policy};

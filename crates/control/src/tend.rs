@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::command::{NodeAnswer, NodeCommand};
 use model::fault::{Class, Code, Fault};
@@ -21,6 +20,7 @@ use plan::fix::{self, Consent};
 use plan::policy::Policy;
 use plan::tend::{self, Drain, Grow, Join, Named, Next, Rebalance, Refusal, Reshard, Seen};
 use plan::{check, policy::USUAL_MANNER};
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Cluster, Control, Reply};

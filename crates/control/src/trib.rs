@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{Epoch, NodeId};
@@ -14,6 +13,7 @@ use model::step::{Outcome, Phase};
 use model::view::{ClusterReport, ClusterView, NodeView, Peer, PeerRole};
 use plan::allocate::{self, Refusal};
 use plan::check;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Cluster, Control, Reply};

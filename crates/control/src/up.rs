@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
 use model::ids::{InstanceName, NodeId, VariableName};
@@ -21,6 +20,7 @@ use model::spec::{Spec, Value};
 use model::view::{View, WorkloadPhase};
 use model::workload::Workload;
 use plan::layout::{Site, layout, node_count, review, wanted};
+use serde::{Deserialize, Serialize};
 use template::{Document, VariableKind};
 
 use crate::command::{Control, Reply};

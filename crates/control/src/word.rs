@@ -1,5 +1,5 @@
-//! Words that the program itself has, where they come from a client or a server of the same version:
-//! only those that are known are taken.
+//! Words that the program itself has, where they come from a client or a server of the same
+//! version: only those that are known are taken.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,10 @@ pub(crate) fn tending_verb<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 
 /// What a server is.
 pub(crate) fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Known, D::Error> {
-    known(deserializer, &["primary", "replica", "standalone", "unknown"])
+    known(
+        deserializer,
+        &["primary", "replica", "standalone", "unknown"],
+    )
 }
 
 /// A user and the file with its password. A path that is no text goes as it would be shown.

@@ -18,7 +18,7 @@ const CODES: usize = 10_000;
 
 /// Every code that there can be, so that one which came from elsewhere is as good as one of ours.
 static EVERY_CODE: [[u8; 6]; CODES] = {
-    let mut every = [*b"SY0000"; CODES];
+    let mut every = [[b'S', b'Y', 0, 0, 0, 0]; CODES];
     let mut number = 0;
     while number < CODES {
         let mut rest = number;
@@ -209,10 +209,13 @@ mod tests {
 
     #[test]
     fn a_code_that_came_from_elsewhere_is_one_of_ours() {
-        for code in ["SY0000", "SY2041", "SY9999"] {
-            assert_eq!(Code::parse(code).map(|it| it.0), Some(code));
+        for number in 0..CODES {
+            let code = format!("SY{number:04}");
+            assert_eq!(Code::parse(&code).map(|it| it.0), Some(code.as_str()));
         }
-        for text in ["", "SY", "SY204", "SY20411", "sy2041", "SY+041", "XX2041", "SY20é"] {
+        for text in [
+            "", "SY", "SY204", "SY20411", "sy2041", "SY+041", "XX2041", "SY20é",
+        ] {
             assert_eq!(Code::parse(text), None, "{text}");
         }
     }

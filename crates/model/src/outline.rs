@@ -1,5 +1,5 @@
-//! Outlines: what a plan says, in words. An outline is what leaves the driver; the plan itself, whose
-//! definitions of workloads hold files with passwords in them, never does.
+//! Outlines: what a plan says, in words. An outline is what leaves the driver; the plan itself,
+//! whose definitions of workloads hold files with passwords in them, never does.
 
 #[cfg(feature = "wire")]
 use serde::{Deserialize, Serialize};

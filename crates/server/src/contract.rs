@@ -9,11 +9,12 @@
 use utoipa::OpenApi;
 
 use crate::wire::{
-    AnswerBody, AuditList, ClientList, CommandBody, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList,
-    InstanceList, InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail,
-    OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList,
-    SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog, TemplateDetail,
-    TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody, UserList,
+    AnswerBody, AuditList, ClientList, CommandBody, DownBody, EventBody, ExecAnswer, ExecBody,
+    FailoverBody, FindingList, InstanceList, InstanceStatus, LintList, LogLine, LogLines,
+    LoginBody, Me, NodeDetail, OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody,
+    RenderBody, RenderedList, SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog,
+    TemplateDetail, TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody,
+    UserList,
 };
 
 /// Log in.

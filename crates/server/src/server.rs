@@ -97,13 +97,8 @@ impl Server {
             name: None,
             by_itself: false,
         };
-        self.run(
-            command,
-            Arc::new(Nobody),
-            Cancel::new(),
-            Arc::new(approver),
-        )
-        .await
+        self.run(command, Arc::new(Nobody), Cancel::new(), Arc::new(approver))
+            .await
     }
 
     /// Runs a command with somebody who listens.

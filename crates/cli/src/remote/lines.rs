@@ -72,7 +72,9 @@ impl Lines {
         let line = serde_json::from_slice(&self.heard[self.begins..end]);
         self.begins = end + 1;
         self.looked = self.begins;
-        Some(line.map_err(|error| super::http::strange("its line cannot be read").with_cause(error)))
+        Some(
+            line.map_err(|error| super::http::strange("its line cannot be read").with_cause(error)),
+        )
     }
 }
 

@@ -31,7 +31,10 @@ impl Url {
         Err(Fault::new(
             "SY5013",
             Class::Refused,
-            format!("{} is another host, and the token would go in clear", url.host),
+            format!(
+                "{} is another host, and the token would go in clear",
+                url.host
+            ),
         )
         .with_help("use https://, or a tunnel: ssh -L 7470:127.0.0.1:7470 HOST"))
     }

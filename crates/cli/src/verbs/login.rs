@@ -17,12 +17,10 @@ const LINE_MAX: u64 = 4096;
 
 pub(super) async fn run(session: &Session, arguments: LoginArguments) -> Result<ExitCode, Fault> {
     let Some(remote) = &session.remote else {
-        return Err(Fault::new(
-            "SY5013",
-            Class::Usage,
-            "no server is named to log in to",
-        )
-        .with_help("shardyard login --server http://127.0.0.1:7470"));
+        return Err(
+            Fault::new("SY5013", Class::Usage, "no server is named to log in to")
+                .with_help("shardyard login --server http://127.0.0.1:7470"),
+        );
     };
     let person = match arguments.user {
         Some(user) => {

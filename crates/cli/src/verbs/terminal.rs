@@ -95,8 +95,8 @@ impl Terminal<'_> {
 
 /// What the next line would meet just the same.
 fn ends(fault: &Fault) -> bool {
-    matches!(fault.code.0, "SY6001" | "SY6002" | "SY4005") || fault.code.0.starts_with("SY50")
-        && fault.class == Class::Unreachable
+    matches!(fault.code.0, "SY6001" | "SY6002" | "SY4005")
+        || fault.code.0.starts_with("SY50") && fault.class == Class::Unreachable
 }
 
 fn text_of(answer: &Value) -> &str {
@@ -163,8 +163,9 @@ mod tests {
     fn a_line_is_cut_into_words_as_redis_cli_does() {
         let check = |line: &str, wanted: Option<&[&str]>| {
             let found = words(line);
-            let found: Option<Vec<&str>> =
-                found.as_ref().map(|it| it.iter().map(String::as_str).collect());
+            let found: Option<Vec<&str>> = found
+                .as_ref()
+                .map(|it| it.iter().map(String::as_str).collect());
             assert_eq!(found.as_deref(), wanted, "{line}");
         };
         check("  get   a \n", Some(&["get", "a"]));

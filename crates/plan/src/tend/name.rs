@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-#[cfg(feature = "wire")]
-use serde::{Deserialize, Serialize};
 use model::address::NodeAddress;
 use model::ids::NodeId;
 use model::step::Member;
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use control::command::{Answered, BackupRequest, ClusterInfo, ClusterNode, NodeStatus, Proof};
+use control::command::{Changed, ShardStatus, Tended, Tried};
 use control::command::{
     Cluster, Delivery, DownRequest, ExposeWish, FailoverRequest, Handover, ImportRequest,
     LogSubject, Manner, Measure, Pace, Platform, Row, ScaleRequest, Shape, Status, TemplateChoice,
     TendRequest, UpRequest, Which, Wish, WorkloadStatus,
 };
-use control::command::{Answered, BackupRequest, ClusterInfo, ClusterNode, NodeStatus, Proof};
-use control::command::{Changed, ShardStatus, Tended, Tried};
 use model::address::NodeAddress;
 use model::fault::Code;
 use model::finding::{Finding, Severity};
@@ -152,7 +152,10 @@ fn commands() -> Vec<(Command, Option<(Role, Kind)>)> {
         (up(false), changes),
         (up(true), None),
         (Command::Down(down(false)), changes),
-        (Command::Down(down(true)), Some((Role::Operator, Kind::Acts))),
+        (
+            Command::Down(down(true)),
+            Some((Role::Operator, Kind::Acts)),
+        ),
         (scale(shares, false), changes),
         (scale(alone, true), Some((Role::Operator, Kind::Acts))),
         (scale(Shape::AsItIs, false), changes),
@@ -165,10 +168,7 @@ fn commands() -> Vec<(Command, Option<(Role, Kind)>)> {
             }),
             changes,
         ),
-        (
-            Command::Pause(orders()),
-            Some((Role::Operator, Kind::Acts)),
-        ),
+        (Command::Pause(orders()), Some((Role::Operator, Kind::Acts))),
         (
             Command::Resume(orders()),
             Some((Role::Operator, Kind::Acts)),
@@ -192,10 +192,7 @@ fn commands() -> Vec<(Command, Option<(Role, Kind)>)> {
         (Command::TribCheck(cluster()), beyond_looks),
         (Command::TribInfo(cluster()), beyond_looks),
         (tend(Wish::Fix { unreachable: true }), beyond),
-        (
-            tend(Wish::SetTimeout(Duration::from_millis(5000))),
-            beyond,
-        ),
+        (tend(Wish::SetTimeout(Duration::from_millis(5000))), beyond),
         (
             Command::Import(ImportRequest {
                 cluster: cluster(),
@@ -527,7 +524,9 @@ fn after(answer: Answer) -> Result<(), Fault> {
         cancel: Cancel::new(),
     };
     // An answer to another question is none.
-    answers.send((3, Answer::Typed("orders".to_owned()))).unwrap();
+    answers
+        .send((3, Answer::Typed("orders".to_owned())))
+        .unwrap();
     answers.send((4, answer)).unwrap();
     let lost = vec!["all of it".to_owned()];
     let said = questioner.approve(Question::Loss {
