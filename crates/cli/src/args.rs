@@ -84,12 +84,18 @@ pub(crate) enum Output {
 /// Where the server listens.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// The address; one of this machine alone. Port 0 takes any
+    /// The address; one of this machine alone where TLS is not spoken. Port 0 takes any
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7470")]
     pub(crate) listen: std::net::SocketAddr,
     /// A further name by which it may be asked, as behind a proxy with TLS
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// Speak TLS with this certificate, followed by those between it and its authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// Who logs in.

@@ -18,9 +18,10 @@ use crate::accounts::{Accounts, proof, secret};
 use crate::attempts::Attempts;
 use crate::commands::Commands;
 use crate::hub::Hub;
-use crate::operations::{Operations, Recorder};
+use crate::operations::{Operations, Recorder, now};
 use crate::samples::Samples;
-use crate::wire::{OperationBody, ProofBody};
+use crate::tls::Tls;
+use crate::wire::{AuditEntry, OperationBody, ProofBody};
 
 /// What a server is started with.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Further names by which it may be asked, as behind a proxy: `name` or `name:port`.
     pub allowed_hosts: Vec<String>,
+    /// The certificate by which it speaks TLS; `None` for in clear.
+    pub tls: Option<Tls>,
 }
 
 /// A server.
@@ -40,7 +43,8 @@ pub struct Settings {
 pub struct Server {
     pub(crate) home: Home,
     pub(crate) hands: Hands,
-    pub(crate) hosts: Vec<String>,
+    hosts: Vec<String>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) attempts: Attempts,
     pub(crate) hub: Arc<Hub>,
@@ -69,6 +73,7 @@ impl Server {
             operations: Arc::new(Operations::open(hub.clone(), accounts.clone())?),
             hosts: hosts(settings.listen, settings.allowed_hosts),
             first: Mutex::new(token.as_deref().map(proof)),
+            tls: settings.tls.map(Arc::new),
             home: settings.home,
             hands: settings.hands,
             attempts: Attempts::default(),
@@ -78,6 +83,29 @@ impl Server {
             hub,
         };
         Ok((Arc::new(server), token))
+    }
+
+    /// Whether a request for this host is for us: by one of our names, or by one that our
+    /// certificate is for. A name that an attacker's DNS leads to us is none of them.
+    pub(crate) fn is_ours(&self, host: &str) -> bool {
+        self.hosts.iter().any(|it| it.eq_ignore_ascii_case(host))
+            || self.tls.as_ref().is_some_and(|tls| tls.is_for(host))
+    }
+
+    /// Notes what came of a certificate that has changed.
+    pub(crate) fn note_certificate(&self, came: Result<(), Fault>) {
+        let outcome = match came {
+            Ok(()) => "taken up".to_owned(),
+            Err(fault) => format!("{}: {fault}", fault.code),
+        };
+        // Without room for the note the certificate is in use all the same.
+        let _ = self.accounts.note(&AuditEntry {
+            at: now(),
+            user: "server".to_owned(),
+            instance: None,
+            what: "the certificate's files have changed".to_owned(),
+            outcome,
+        });
     }
 
     /// Whether this is the one-time token; it counts once.
