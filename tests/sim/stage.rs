@@ -23,9 +23,9 @@ use model::fault::Fault;
 use model::ids::{InstanceName, NodeId, VariableName, WorkloadName};
 use model::image::{ServerVersion, Software};
 use model::instance::{EngineKind, Expose, Instance, TemplateFiles};
+use model::outline::Outline;
 use model::port::Clock;
 use model::spec::{Spec, Value};
-use model::step::Plan;
 use model::view::Ending;
 use plan::layout::{layout, node_count, wanted};
 use tempfile::TempDir;
@@ -176,7 +176,7 @@ impl Stage {
     }
 
     /// What an `up` would do.
-    pub(crate) async fn plan(&self) -> Result<Plan, Fault> {
+    pub(crate) async fn plan(&self) -> Result<Outline, Fault> {
         let reply = self.control.run(Command::Up(self.request(true))).await?;
         let Reply::Plan(plan) = reply else {
             panic!("up --dry-run gives {reply:?}");

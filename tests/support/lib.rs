@@ -19,6 +19,7 @@ pub mod http;
 mod ledger;
 mod plain;
 mod process;
+mod served;
 mod sharding;
 mod shardyard;
 mod turns;
@@ -31,6 +32,7 @@ pub use corpus::{plant, plant_mayflies, plant_on, plant_on_all, without_function
 pub use docker::{docker, inspect, is_docker_there, try_docker};
 pub use ledger::{Ledger, Writer, connect};
 pub use process::{kill, wait_until};
+pub use served::Served;
 pub use sharding::the_job_reshards_and_drains;
 pub use shardyard::{Ran, Shardyard, servers};
 pub use turns::jobs_have_their_turns;

@@ -122,6 +122,8 @@ impl Shardyard {
             .env_remove("REDISCLI_AUTH")
             .env("SHARDYARD_ENGINE", self.engine)
             .env_remove("SHARDYARD_OUTPUT")
+            .env_remove("SHARDYARD_SERVER")
+            .env_remove("SHARDYARD_TOKEN")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -59,6 +59,17 @@ pub(crate) struct General {
     /// Folders with server binaries of other versions, searched before PATH, with : between them
     #[arg(long, global = true, value_name = "FOLDERS", env = "SHARDYARD_SERVERS")]
     pub(crate) servers: Option<std::ffi::OsString>,
+    /// Have a server run the command: http://127.0.0.1:7470; log in once by `shardyard login`, or
+    /// put a token into SHARDYARD_TOKEN
+    #[arg(long, global = true, value_name = "URL", env = "SHARDYARD_SERVER")]
+    pub(crate) server: Option<String>,
+    /// The certificates of the authorities that are trusted with --server https://… [default: this
+    /// system's]
+    #[arg(long, global = true, value_name = "FILE", env = "SHARDYARD_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// A file whose first line is the token for --server; nobody else may be able to read it
+    #[arg(long, global = true, value_name = "FILE", env = "SHARDYARD_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// How a result is written.
@@ -73,12 +84,27 @@ pub(crate) enum Output {
 /// Where the server listens.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// The address; one of this machine alone. Port 0 takes any
+    /// The address; one of this machine alone where TLS is not spoken. Port 0 takes any
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7470")]
     pub(crate) listen: std::net::SocketAddr,
     /// A further name by which it may be asked, as behind a proxy with TLS
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// Speak TLS with this certificate, followed by those between it and its authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// Who logs in.
+#[derive(Debug, Args)]
+pub(crate) struct LoginArguments {
+    /// The user; the password is asked for, or is the first line of stdin [default: whoever has
+    /// the one-time token that the server's first start printed]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
 }
 
 /// The verbs.
@@ -120,6 +146,8 @@ pub(crate) enum Verb {
     Doctor,
     /// Serve the API and the console, and keep every instance as it was asked for
     Serve(ServeArguments),
+    /// Log in to the server that --server names, and keep a token for it
+    Login(LoginArguments),
     /// Print what your shell needs to complete commands
     Completions {
         /// The shell

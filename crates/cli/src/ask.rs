@@ -78,8 +78,16 @@ impl Terminal {
 /// # Errors
 /// Where nobody types one.
 pub(crate) fn password(of: &str) -> Result<String, Fault> {
-    must_be_able_to_ask("--from-password-file FILE")?;
-    inquire::Password::new(&format!("Password of {of}:"))
+    secret(&format!("Password of {of}:"), "--from-password-file FILE")
+}
+
+/// A secret, typed and not shown.
+///
+/// # Errors
+/// Where nobody types one.
+pub(crate) fn secret(question: &str, instead: &str) -> Result<String, Fault> {
+    must_be_able_to_ask(instead)?;
+    inquire::Password::new(question)
         .without_confirmation()
         .prompt()
         .map_err(|error| unanswered(&error))

@@ -12,6 +12,7 @@ mod ask;
 mod print;
 mod progress;
 mod read;
+mod remote;
 mod render;
 mod settings;
 mod verbs;
@@ -56,7 +57,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Fault> {
             )
             .with_cause(error)
         })?;
-    let ended = runtime.block_on(verbs::run(session, arguments.verb));
+    let ended = runtime.block_on(verbs::run(session, &arguments.general, arguments.verb));
     // A connection that is still trying must not keep the user waiting.
     runtime.shutdown_background();
     ended

@@ -12,6 +12,12 @@ pub(crate) fn message(text: &str) {
     write(&mut io::stderr().lock(), text);
 }
 
+/// Writes what stands before an input.
+pub(crate) fn prompt(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
 fn write(out: &mut dyn Write, text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     // The only error that is left to a program whose output nobody takes is to stop writing.

@@ -3,12 +3,14 @@
 mod backup;
 mod import;
 mod instance;
+mod login;
 mod redis_trib;
 mod scale;
 mod serve;
 pub(crate) mod supervise;
 mod templates;
 mod tend;
+mod terminal;
 mod trib;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ use model::finding::Severity;
 use crate::args::{Arguments, General, Output, Verb};
 use crate::ask::Terminal;
 use crate::progress::Progress;
+use crate::remote::{Listener, Remote};
 use crate::render::{json, text};
 use crate::settings::Settings;
 use crate::{print, read};
@@ -35,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     pub(crate) cancel: Cancel,
     pub(crate) progress: Arc<Progress>,
+    /// The server that runs the commands; `None` where they run here.
+    pub(crate) remote: Option<Remote>,
 }
 
 impl Session {
@@ -46,7 +51,15 @@ impl Session {
             settings: Settings::new(general),
             cancel: Cancel::new(),
             progress: Arc::new(Progress::new()),
+            remote: None,
         }
+    }
+
+    /// The same, with the server that the options name. Verbs that are about this machine alone
+    /// have no use for one.
+    fn with_server(mut self, general: &General) -> Result<Self, Fault> {
+        self.remote = Remote::new(general, &self.settings)?;
+        Ok(self)
     }
 
     /// Runs a command to its end. The first Ctrl-C lets what is under way come to its end, the
@@ -56,14 +69,6 @@ impl Session {
         command: Command,
         confirm: Option<String>,
     ) -> Result<Reply, Fault> {
-        let hands = self
-            .settings
-            .hands(self.progress.clone(), self.cancel.clone())?;
-        let approver = Terminal {
-            yes: self.yes,
-            confirm,
-        };
-        let control = Control::new(self.settings.home()?, hands, Arc::new(approver));
         let cancel = self.cancel.clone();
         let interrupts = tokio::spawn(async move {
             while tokio::signal::ctrl_c().await.is_ok() {
@@ -74,7 +79,7 @@ impl Session {
                 cancel.cancel();
             }
         });
-        let reply = control.run(command).await;
+        let reply = self.carried_out(command, confirm).await;
         interrupts.abort();
         self.progress.finish();
         reply
@@ -82,18 +87,36 @@ impl Session {
 
     /// Runs a command that has the terminal for itself: Ctrl-C is its own affair.
     pub(crate) async fn run_attached(&self, command: Command) -> Result<Reply, Fault> {
+        let ignored = tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+        let reply = self.carried_out(command, None).await;
+        ignored.abort();
+        reply
+    }
+
+    /// Runs a command here, or has the server run it.
+    async fn carried_out(&self, command: Command, confirm: Option<String>) -> Result<Reply, Fault> {
+        let approver = self.terminal(confirm);
+        if let Some(remote) = &self.remote {
+            let listener = Listener {
+                audience: self.progress.as_ref(),
+                approver: &approver,
+                cancel: &self.cancel,
+            };
+            return remote.run(&command, listener).await;
+        }
         let hands = self
             .settings
             .hands(self.progress.clone(), self.cancel.clone())?;
-        let approver = Terminal {
-            yes: self.yes,
-            confirm: None,
-        };
         let control = Control::new(self.settings.home()?, hands, Arc::new(approver));
-        let ignored = tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
-        let reply = control.run(command).await;
-        ignored.abort();
-        reply
+        control.run(command).await
+    }
+
+    /// Who answers questions.
+    pub(crate) const fn terminal(&self, confirm: Option<String>) -> Terminal {
+        Terminal {
+            yes: self.yes,
+            confirm,
+        }
     }
 
     /// Writes a result in the form that was asked for.
@@ -119,8 +142,29 @@ impl Session {
     }
 }
 
-/// Runs a verb.
-pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault> {
+/// Runs a verb: one that is about this machine alone here, others where the options say.
+pub(crate) async fn run(
+    session: Session,
+    general: &General,
+    verb: Verb,
+) -> Result<ExitCode, Fault> {
+    match verb {
+        Verb::Template(verb) => templates::run(&session, verb),
+        Verb::Serve(arguments) => serve::run(&session, arguments).await,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "shardyard", &mut script);
+            print::result(&String::from_utf8_lossy(&script));
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Supervise { name } => supervise::run(&session, &name),
+        Verb::RedisTrib { file } => redis_trib::run(&session, &file).await,
+        verb => command(session.with_server(general)?, verb).await,
+    }
+}
+
+/// Runs a verb that makes a command.
+async fn command(session: Session, verb: Verb) -> Result<ExitCode, Fault> {
     match verb {
         Verb::Up(arguments) => instance::up(&session, &arguments).await,
         Verb::Down(arguments) => instance::down(&session, &arguments).await,
@@ -137,23 +181,26 @@ pub(crate) async fn run(session: Session, verb: Verb) -> Result<ExitCode, Fault>
             let workload = Some(read::workload(&arguments.workload)?);
             instance::exec(&session, &arguments.name, workload, arguments.command).await
         }
-        Verb::Cli(arguments) => {
-            let mut command = vec!["redis-cli".to_owned(), "-c".to_owned()];
-            command.extend(arguments.command);
-            instance::exec(&session, &arguments.name, None, command).await
-        }
+        Verb::Cli(arguments) => match &session.remote {
+            Some(remote) => terminal::run(&session, remote, arguments).await,
+            None => {
+                let mut command = vec!["redis-cli".to_owned(), "-c".to_owned()];
+                command.extend(arguments.command);
+                instance::exec(&session, &arguments.name, None, command).await
+            }
+        },
         Verb::Trib(verb) => trib::run(session, verb).await,
-        Verb::Template(verb) => templates::run(&session, verb),
         Verb::Doctor => doctor(&session).await,
-        Verb::Serve(arguments) => serve::run(&session, arguments).await,
-        Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "shardyard", &mut script);
-            print::result(&String::from_utf8_lossy(&script));
-            Ok(ExitCode::SUCCESS)
-        }
-        Verb::Supervise { name } => supervise::run(&session, &name),
-        Verb::RedisTrib { file } => redis_trib::run(&session, &file).await,
+        Verb::Login(arguments) => login::run(&session, arguments).await,
+        Verb::Template(_)
+        | Verb::Serve(_)
+        | Verb::Completions { .. }
+        | Verb::Supervise { .. }
+        | Verb::RedisTrib { .. } => Err(Fault::new(
+            "SY5099",
+            Class::Failed,
+            "a verb about this machine was taken for a command; this is a bug",
+        )),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use model::fault::{Class, Fault};
 use model::finding::Finding;
-use model::step::Plan;
+use model::outline::Outline;
 
 /// A question to the user.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +13,8 @@ pub enum Question<'a> {
     Plan {
         /// What it is for: `deliver orders`.
         what: &'a str,
-        /// The plan, which has something to do.
-        plan: &'a Plan,
+        /// What the plan says, which has something to do.
+        plan: &'a Outline,
         /// What should be known before.
         findings: &'a [Finding],
     },

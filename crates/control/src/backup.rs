@@ -16,13 +16,15 @@ use model::address::NodeAddress;
 use model::command::{AtomicState, NodeAnswer, NodeCommand};
 use model::event::Event;
 use model::fault::{Class, Fault};
+use model::outline::OutlinePhase;
 use model::size::ByteSize;
 use model::slots::SlotSet;
 use model::spec::Credentials;
-use model::step::{Member, Phase};
+use model::step::Member;
 use model::view::{Replication, ReplicationLink};
 use plan::backup::{self as decide, Part, Parts, Refusal, Wish};
 use plan::tend::Seen;
+use serde::{Deserialize, Serialize};
 
 use self::folder::Folder;
 use self::rdb::Judge;
@@ -47,7 +49,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const MANIFEST: &str = "nodes.json";
 
 /// A wish for a backup.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The cluster.
     pub cluster: Cluster,
@@ -58,7 +60,7 @@ pub struct Request {
 }
 
 /// A backup that was taken.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Backup {
     /// Where it is.
     pub directory: PathBuf,
@@ -75,7 +77,7 @@ pub struct Backup {
 }
 
 /// A file of a backup.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BackupFile {
     /// The shard.
     pub part: Part,
@@ -186,7 +188,7 @@ async fn take_all(
     hands.tell(Event::PhaseStarted {
         number: 1,
         of: 1,
-        phase: Phase {
+        phase: OutlinePhase {
             title: title.clone(),
             steps: Vec::new(),
         },

@@ -11,10 +11,11 @@ use model::fault::{Class, Fault};
 use model::finding::Finding;
 use model::ids::{InstanceName, WorkloadName};
 use model::instance::Instance;
+use model::outline::Outline;
 use model::port::{ExecRequest, LogRequest};
 use model::spec::Credentials;
-use model::step::Plan;
 use model::view::NodeView;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Approver;
 use crate::hands::Hands;
@@ -37,7 +38,7 @@ pub use crate::trib::{Answered, ClusterInfo, ClusterNode};
 pub use crate::up::{Delivery, ExposeWish, Platform, TemplateChoice};
 
 /// What the user wants.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Deliver an instance, or make it match again.
     Up(up::Request),
@@ -114,7 +115,7 @@ pub enum Command {
 }
 
 /// Whose log.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LogSubject {
     /// A workload's.
     Workload(WorkloadName),
@@ -123,7 +124,7 @@ pub enum LogSubject {
 }
 
 /// A cluster that is known by one of its nodes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cluster {
     /// The node.
     pub seed: NodeAddress,
@@ -136,10 +137,10 @@ pub use crate::trib::Which;
 pub use crate::up::Request as UpRequest;
 
 /// What came of a command.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Reply {
     /// The plan that would be carried out.
-    Plan(Plan),
+    Plan(Outline),
     /// An instance was delivered.
     Delivered(Box<Delivery>),
     /// An instance's shape was changed.

@@ -8,6 +8,7 @@ use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
 use model::ids::WorkloadName;
 use model::instance::Instance;
+use model::outline::Outline;
 use model::secret::Secret;
 use model::step::{Outcome, Plan, Step};
 use model::view::View;
@@ -217,7 +218,7 @@ impl Run<'_> {
         let before = self.hands.clock.now();
         self.approver.approve(Question::Plan {
             what: &self.what,
-            plan,
+            plan: &Outline::from(plan),
             findings: &self.review,
         })?;
         let thought = self.hands.clock.now().saturating_sub(before);

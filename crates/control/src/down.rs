@@ -3,10 +3,12 @@
 use model::fault::Fault;
 use model::ids::InstanceName;
 use model::instance::Instance;
+use model::outline::Outline;
 use model::size::ByteSize;
 use model::step::{Outcome, Plan};
 use model::view::View;
 use plan::stop::{Data, stop};
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Control, Reply};
@@ -14,7 +16,7 @@ use crate::execute::{Scene, execute};
 use crate::{converge, lock, wait};
 
 /// What the user wants to be taken down.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The instance.
     pub name: InstanceName,
@@ -43,7 +45,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     let workloads = converge::workloads(&instance, &view)?;
     let plan = stop(&instance, &workloads, &view, data);
     if request.dry_run {
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     let changed = !plan.is_empty();
     ask(control, &instance, &view, &plan, data)?;
@@ -90,7 +92,7 @@ fn ask(
         Data::Keep if plan.is_empty() => Ok(()),
         Data::Keep => control.approver.approve(Question::Plan {
             what: &format!("stop {}", instance.name),
-            plan,
+            plan: &Outline::from(plan),
             findings: &[],
         }),
     }

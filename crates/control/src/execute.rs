@@ -10,6 +10,7 @@ use futures::stream;
 use model::event::Event;
 use model::fault::{Class, Fault};
 use model::instance::Instance;
+use model::outline::OutlinePhase;
 use model::port::LogRequest;
 use model::spec::Credentials;
 use model::step::{EngineStep, Outcome, Phase, Plan, Step};
@@ -96,7 +97,7 @@ pub(crate) async fn execute(
         hands.tell(Event::PhaseStarted {
             number: index + 1,
             of,
-            phase: phase.clone(),
+            phase: OutlinePhase::from(phase),
         });
         journal.begins(phase)?;
         let began = hands.clock.now();

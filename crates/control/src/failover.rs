@@ -6,10 +6,12 @@ use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, WorkloadName};
 use model::instance::Instance;
+use model::outline::Outline;
 use model::slots::SlotSet;
 use model::step::{Outcome, Promotion};
 use model::view::{NodeView, View};
 use plan::handover;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Control, Reply};
@@ -21,7 +23,7 @@ use crate::status::status;
 use crate::{lock, wait};
 
 /// Which handovers the user wants.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Handover {
     /// A replica takes over from its primary; a primary gives way to its best replica.
     Of(WorkloadName),
@@ -32,7 +34,7 @@ pub enum Handover {
 }
 
 /// A wish for handovers.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The instance.
     pub name: InstanceName,
@@ -60,14 +62,14 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     let servers = plan::converge::server_addresses(&instance);
     let plan = handover::plan(promotions, servers, &view, policy(request.limit));
     if request.dry_run {
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     let changed = !plan.is_empty();
     let mut proof = None;
     if changed {
         control.approver.approve(Question::Plan {
             what: &format!("failover {}", instance.name),
-            plan: &plan,
+            plan: &Outline::from(&plan),
             findings: &[],
         })?;
         let who = lock::Operator::me("failover");

@@ -12,10 +12,12 @@ use model::command::{CommandError, NodeAnswer, NodeCommand};
 use model::event::{Audience, Event};
 use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
+use model::outline::Outline;
 use model::step::Outcome;
 use model::view::NodeView;
 use plan::import::{self as decide, Source};
 use plan::tend::Seen;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::approve::refused;
@@ -30,7 +32,7 @@ use crate::wait;
 const COUNT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A wish to bring keys into a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The cluster.
     pub cluster: Cluster,
@@ -47,7 +49,7 @@ pub struct Request {
 }
 
 /// Keys that were brought in.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Imported {
     /// Where they come from.
     pub source: NodeAddress,
@@ -98,7 +100,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     };
     let plan = decide::import(seen, named, wish).map_err(refused)?;
     if request.dry_run {
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     let keys_before = databases.values().sum();
     let mut keys_moved = 0;
@@ -108,7 +110,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
                 "import {} into the cluster of {}",
                 request.source.seed, request.cluster.seed
             ),
-            plan: &plan,
+            plan: &Outline::from(&plan),
             findings: &[],
         })?;
         keys_moved = carry_out(control, &request, &plan).await?;

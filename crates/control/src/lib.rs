@@ -33,5 +33,6 @@ mod tend;
 mod trib;
 mod up;
 mod wait;
+mod word;
 
 pub use command::{Command, Control, Reply};

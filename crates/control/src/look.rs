@@ -3,12 +3,13 @@
 use model::fault::Fault;
 use model::instance::EngineKind;
 use plan::check::State;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Control, Reply};
 use crate::status::status;
 
 /// An instance in one line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// Its name.
     pub name: String,

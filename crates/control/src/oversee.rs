@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use model::fault::{Class, Fault};
 use model::ids::InstanceName;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Control, Reply};
 use crate::home::{Home, cannot};
@@ -24,7 +25,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 const HEEDING: [&str; 4] = ["up", "scale", "rebalance", "cancel"];
 
 /// What is wanted of whoever works.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Word {
     /// It stands still once the slots that are open have arrived.
     Pause,

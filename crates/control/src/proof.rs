@@ -14,6 +14,7 @@ use model::command::{CommandError, Key, NodeAnswer, NodeCommand};
 use model::slots::{Slot, SlotSet};
 use model::spec::Credentials;
 use model::view::{ClusterView, NodeView};
+use serde::{Deserialize, Serialize};
 
 use crate::hands::Hands;
 
@@ -40,7 +41,7 @@ const READS_MAX: u32 = 20;
 const PREFIX: &str = "shardyard:probe:";
 
 /// What a client noticed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Proof {
     /// The writes that were tried.
     pub operations: u64,

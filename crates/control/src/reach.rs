@@ -11,6 +11,7 @@ use model::finding::{Finding, Severity};
 use model::instance::Instance;
 use model::view::{NodeView, View};
 use plan::check::State;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Control;
 use crate::status::{Status, addresses_of};
@@ -19,7 +20,7 @@ use crate::status::{Status, addresses_of};
 const TRIES_MAX: usize = 32;
 
 /// A try of one address.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tried {
     /// The address, as the nodes tell it to clients.
     pub address: NodeAddress,

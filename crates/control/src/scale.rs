@@ -12,6 +12,7 @@ use model::fault::{Class, Fault};
 use model::finding::{Finding, Severity};
 use model::ids::{InstanceName, ServiceName, ShardIndex, VariableName, WorkloadName};
 use model::instance::Instance;
+use model::outline::Outline;
 use model::port::AddressRequest;
 use model::secret::Secret;
 use model::slots::Slot;
@@ -19,6 +20,7 @@ use model::spec::{ClusterPart, Service, Spec, Value};
 use model::view::View;
 use model::workload::Workload;
 use plan::scale::{self, Balance, ScaleSite};
+use serde::{Deserialize, Serialize};
 use template::Document;
 
 use crate::approve::refused;
@@ -28,10 +30,11 @@ use crate::proof::{Probe, Proof};
 use crate::status::{Status, status};
 use crate::tend::moving;
 use crate::up::{fresh_ids, fresh_number, must_be_allowed, must_not_expose, taken_addresses};
+use crate::word::{self, Known};
 use crate::{census, lock, oversee};
 
 /// How fast slots are moved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Pace {
     /// The latency that clients may see; the usual budget where nothing is said, and none for zero.
     pub latency_max: Option<Duration>,
@@ -40,7 +43,7 @@ pub struct Pace {
 }
 
 /// What shape the user wants.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Shape {
     /// Other values of the variables that say how many there are.
     Numbers {
@@ -70,7 +73,7 @@ pub enum Shape {
 }
 
 /// By what slots are weighed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Measure {
     /// Each slot counts as much.
     Slots,
@@ -83,12 +86,13 @@ pub enum Measure {
 }
 
 /// A wish to change an instance's shape.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The instance.
     pub name: InstanceName,
     /// The verb, for whoever asks who is at work.
-    pub verb: &'static str,
+    #[serde(deserialize_with = "word::shape_verb")]
+    pub verb: Known,
     /// What shape.
     pub shape: Shape,
     /// How fast.
@@ -100,7 +104,7 @@ pub struct Request {
 }
 
 /// An instance whose shape was changed.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Changed {
     /// How it is.
     pub status: Status,
@@ -139,7 +143,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
     if request.dry_run {
         let mut plan = plan_for(&next, &view, policy)?;
         plan.findings.splice(..0, review);
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     let who = lock::Operator::me(request.verb);
     let operation = store.begin(&instance.name, request.verb, &who.user)?;

@@ -21,15 +21,17 @@ use model::view::{
 use plan::check::{self, State};
 use plan::converge::server_addresses;
 use plan::ready::obstacles;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Control, Reply};
 use crate::converge::{plan_for, policy};
 use crate::lock::{self, Operator};
 use crate::reach::{self, Tried};
 use crate::store::password_file;
+use crate::word::{self, Known};
 
 /// How an instance is.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub name: InstanceName,
@@ -42,6 +44,7 @@ pub struct Status {
     /// Where clients connect.
     pub endpoints: Vec<NodeAddress>,
     /// With which user applications log in, and the file with the password.
+    #[serde(serialize_with = "word::path_as_shown")]
     pub credentials: Option<(String, PathBuf)>,
     /// What came of trying each address that clients are told.
     pub tried: Vec<Tried>,
@@ -58,7 +61,7 @@ pub struct Status {
 }
 
 /// A shard.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ShardStatus {
     /// Its slots.
     pub slots: Vec<SlotRange>,
@@ -69,7 +72,7 @@ pub struct ShardStatus {
 }
 
 /// A server.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Its id in the cluster.
     pub id: Option<NodeId>,
@@ -80,7 +83,8 @@ pub struct NodeStatus {
     /// Its host.
     pub host: String,
     /// `primary`, `replica`, `standalone`, or `unknown` where it does not answer.
-    pub role: &'static str,
+    #[serde(deserialize_with = "word::role")]
+    pub role: Known,
     /// Its version.
     pub version: Option<ServerVersion>,
     /// The memory that its data takes.
@@ -96,7 +100,7 @@ pub struct NodeStatus {
 }
 
 /// A workload as its platform shows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WorkloadStatus {
     /// Its name.
     pub name: WorkloadName,

@@ -12,6 +12,7 @@ use model::fault::{Class, Code, Fault};
 use model::finding::{Finding, Severity};
 use model::ids::InstanceName;
 use model::migration::{MoveManner, SlotMove};
+use model::outline::Outline;
 use model::slots::SlotSet;
 use model::step::{Member, Outcome, Plan, Step, StewardStep};
 use model::view::ClusterView;
@@ -19,6 +20,7 @@ use plan::fix::{self, Consent};
 use plan::policy::Policy;
 use plan::tend::{self, Drain, Grow, Join, Named, Next, Rebalance, Refusal, Reshard, Seen};
 use plan::{check, policy::USUAL_MANNER};
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::command::{Cluster, Control, Reply};
@@ -27,6 +29,7 @@ use crate::execute::{Scene, execute};
 use crate::proof::{Probe, Proof};
 use crate::scale::{Measure, Pace};
 use crate::trib::{ClusterInfo, NoJournal, describe, find};
+use crate::word::{self, Known};
 use crate::{census, lock, wait};
 
 /// How many plans a wish may take that is planned again after each: what a fix settles can show
@@ -37,7 +40,7 @@ const PLANS_MAX: usize = 4;
 const SETTING_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is to be done to a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Wish {
     /// Settle every slot.
     Fix {
@@ -65,6 +68,18 @@ pub enum Wish {
     SetTimeout(Duration),
 }
 
+/// The words for what can be done to a cluster.
+pub(crate) const VERBS: [&str; 8] = [
+    "fix",
+    "reshard",
+    "rebalance",
+    "add-node",
+    "del-node",
+    "grow",
+    "drain",
+    "set-timeout",
+];
+
 impl Wish {
     /// The word for it, as redis-trib has it.
     #[must_use]
@@ -83,7 +98,7 @@ impl Wish {
 }
 
 /// How keys are moved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Manner {
     /// How fast.
     pub pace: Pace,
@@ -96,7 +111,7 @@ pub struct Manner {
 }
 
 /// A wish to change a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The cluster.
     pub cluster: Cluster,
@@ -111,10 +126,11 @@ pub struct Request {
 }
 
 /// A cluster that was tended.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Tended {
     /// What was done.
-    pub verb: &'static str,
+    #[serde(deserialize_with = "word::tending_verb")]
+    pub verb: Known,
     /// The cluster as it is now.
     pub cluster: ClusterInfo,
     /// What a check notices now.
@@ -147,7 +163,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         };
         let plan = plan_for(control, &request, seen).await?;
         if request.dry_run {
-            return Ok(Reply::Plan(plan));
+            return Ok(Reply::Plan(Outline::from(&plan)));
         }
         if plan.is_empty() {
             // Why nothing is done about what is left: a person has to decide.
@@ -344,7 +360,7 @@ fn ask(control: &Control, request: &Request, plan: &Plan) -> Result<(), Fault> {
     let seed = request.cluster.seed;
     control.approver.approve(Question::Plan {
         what: &format!("{} the cluster of {seed}", request.wish.verb()),
-        plan,
+        plan: &Outline::from(plan),
         findings: &[],
     })?;
     let lost: Vec<String> = plan

@@ -6,12 +6,14 @@ use std::time::Duration;
 use model::address::NodeAddress;
 use model::fault::{Class, Fault};
 use model::ids::{Epoch, NodeId};
+use model::outline::Outline;
 use model::slots::SlotRange;
 use model::spec::Credentials;
 use model::step::{Outcome, Phase};
 use model::view::{ClusterReport, ClusterView, NodeView, Peer, PeerRole};
 use plan::allocate::{self, Refusal};
 use plan::check;
+use serde::{Deserialize, Serialize};
 
 use crate::approve::Question;
 use crate::approve::refused;
@@ -25,7 +27,7 @@ use crate::{census, wait};
 const SEARCH_ROUNDS_MAX: usize = 3;
 
 /// A cluster, as its own nodes describe it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterInfo {
     /// The node that was asked first.
     pub seed: NodeAddress,
@@ -34,7 +36,7 @@ pub struct ClusterInfo {
 }
 
 /// A node of a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterNode {
     /// Its id; `None` where it does not answer and nobody knows it.
     pub id: Option<NodeId>,
@@ -63,7 +65,7 @@ impl ClusterNode {
 }
 
 /// What a node answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answered {
     /// The node.
     pub address: NodeAddress,
@@ -72,7 +74,7 @@ pub struct Answered {
 }
 
 /// Which nodes a command is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Which {
     /// All.
     All,
@@ -105,12 +107,12 @@ pub(crate) async fn create(control: &Control, wanted: Wanted<'_>) -> Result<Repl
     };
     let plan = allocate::create(&shards, &view, policy(wanted.limit));
     if wanted.dry_run {
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     if !plan.is_empty() {
         control.approver.approve(Question::Plan {
             what: "create a cluster",
-            plan: &plan,
+            plan: &Outline::from(&plan),
             findings: &[],
         })?;
         let scene = Scene::Servers(wanted.credentials);

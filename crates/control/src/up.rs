@@ -13,12 +13,14 @@ use model::finding::{Finding, Severity};
 use model::ids::{InstanceName, NodeId, VariableName};
 use model::image::ImageRef;
 use model::instance::{EngineKind, Expose, Instance, Layout, TemplateFiles};
+use model::outline::Outline;
 use model::port::{AddressRequest, Engine, Fetch};
 use model::secret::Secret;
 use model::spec::{Spec, Value};
 use model::view::{View, WorkloadPhase};
 use model::workload::Workload;
 use plan::layout::{Site, layout, node_count, review, wanted};
+use serde::{Deserialize, Serialize};
 use template::{Document, VariableKind};
 
 use crate::command::{Control, Reply};
@@ -28,7 +30,7 @@ use crate::status::{Status, status};
 use crate::{lock, oversee, reach, shares};
 
 /// What the user wants to be delivered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The instance's name.
     pub name: InstanceName,
@@ -47,7 +49,7 @@ pub struct Request {
 }
 
 /// On what an instance is to run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Platform {
     /// The platform; `None` for the instance's, or the best there is.
     pub engine: Option<EngineKind>,
@@ -71,7 +73,7 @@ impl Default for Platform {
 }
 
 /// Which addresses clients are to be told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ExposeWish {
     /// Those of the instance's own network.
     Network,
@@ -80,7 +82,7 @@ pub enum ExposeWish {
 }
 
 /// A template that the user has chosen.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TemplateChoice {
     /// How the user named it.
     pub named: String,
@@ -89,7 +91,7 @@ pub struct TemplateChoice {
 }
 
 /// A delivered instance.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Delivery {
     /// How it is.
     pub status: Status,
@@ -124,7 +126,7 @@ pub(crate) async fn run(control: &Control, request: Request) -> Result<Reply, Fa
         let view = control.hands.observe(&instance).await?;
         let mut plan = plan_for(&instance, &view, policy(request.limit))?;
         plan.findings.splice(..0, review);
-        return Ok(Reply::Plan(plan));
+        return Ok(Reply::Plan(Outline::from(&plan)));
     }
     let engine = control.hands.engine(&instance)?;
     // Before anything is looked at: what has died since may be on its way back already.

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::migration::MoveProgress;
-use crate::step::Phase;
+use crate::outline::OutlinePhase;
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Event {
     /// A phase begins.
     PhaseStarted {
@@ -17,7 +21,7 @@ pub enum Event {
         /// How many there are.
         of: usize,
         /// The phase.
-        phase: Phase,
+        phase: OutlinePhase,
     },
     /// Some of a phase's steps are applied.
     PhaseProgress {

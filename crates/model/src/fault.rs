@@ -6,9 +6,44 @@
 use std::error::Error;
 use std::fmt;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 /// A stable code such as `SY2041`, with a page of its own in docs/errors.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Code(pub &'static str);
+
+/// How many codes there can be: `SY` and four digits.
+const CODES: usize = 10_000;
+
+/// Every code that there can be, so that one which came from elsewhere is as good as one of ours.
+static EVERY_CODE: [[u8; 6]; CODES] = {
+    let mut every = [[b'S', b'Y', 0, 0, 0, 0]; CODES];
+    let mut number = 0;
+    while number < CODES {
+        let mut rest = number;
+        let mut at = 5;
+        while at > 1 {
+            every[number][at] = b"0123456789"[rest % 10];
+            rest /= 10;
+            at -= 1;
+        }
+        number += 1;
+    }
+    every
+};
+
+impl Code {
+    /// Reads `SY2041`; anything else is `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("SY").filter(|it| it.len() == 4)?;
+        let number: usize = digits.parse().ok()?;
+        let code = std::str::from_utf8(EVERY_CODE.get(number)?).ok()?;
+        // A sign is no digit.
+        (code == text).then_some(Self(code))
+    }
+}
 
 impl fmt::Display for Code {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,6 +53,7 @@ impl fmt::Display for Code {
 
 /// What kind of end an error is; each has an exit code of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Class {
     /// It went wrong, or it is a bug.
     Failed,
@@ -52,6 +88,22 @@ impl Class {
             Self::Interrupted => 130,
         }
     }
+
+    /// The class with this exit code.
+    #[must_use]
+    pub fn of_exit_code(code: u8) -> Option<Self> {
+        let all = [
+            Self::Failed,
+            Self::Usage,
+            Self::Unhealthy,
+            Self::NotConverged,
+            Self::Unreachable,
+            Self::Refused,
+            Self::Busy,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|class| class.exit_code() == code)
+    }
 }
 
 /// What every error of ours can say of itself, beside its message.
@@ -73,6 +125,7 @@ pub trait Explain: Error {
 
 /// An error as it reaches a person: code, facts, way out.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Fault {
     /// Its stable code.
     pub code: Code,
@@ -147,5 +200,23 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_came_from_elsewhere_is_one_of_ours() {
+        for number in 0..CODES {
+            let code = format!("SY{number:04}");
+            assert_eq!(Code::parse(&code).map(|it| it.0), Some(code.as_str()));
+        }
+        for text in [
+            "", "SY", "SY204", "SY20411", "sy2041", "SY+041", "XX2041", "SY20é",
+        ] {
+            assert_eq!(Code::parse(text), None, "{text}");
+        }
     }
 }

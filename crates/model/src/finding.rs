@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Code;
 
 /// Something that a check noticed.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Finding {
     /// A stable code with a page of its own in docs/errors.
     pub code: Code,
@@ -21,6 +25,7 @@ pub struct Finding {
 
 /// How bad a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Severity {
     /// Good to know.
     Notice,

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 /// Why a text is not a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameError {
@@ -281,6 +284,7 @@ impl fmt::Debug for NodeId {
 /// The version number of a claim on slots; the higher one wins (Redis Cluster specification,
 /// "Cluster current epoch").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {

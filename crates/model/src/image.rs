@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 /// A reference to an image: `redis:7`, `valkey/valkey:9`, `registry:5000/a/b@sha256:…`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ImageRef {
@@ -112,6 +115,7 @@ impl fmt::Display for ImageRef {
 
 /// What runs in a workload, as far as Shardyard treats it in a way of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Software {
     /// Redis.
     Redis,
@@ -136,6 +140,7 @@ impl fmt::Display for Software {
 
 /// The software and version of a server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct ServerVersion {
     /// Which server it is.
     pub software: Software,

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::address::NodeAddress;
 use crate::ids::{Epoch, HostName, InstanceName, NodeId, ShardIndex, VariableName, WorkloadName};
 use crate::slots::{SlotRange, SlotSet, even_split};
@@ -11,6 +14,7 @@ use crate::spec::{Spec, Value};
 
 /// The platform that runs an instance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum EngineKind {
     /// Plain processes on this host.
     Process,
@@ -57,6 +61,7 @@ pub enum Expose {
 /// A template's files by their path in its folder. They are kept with the instance, so that what
 /// was delivered does not change when the folder or a newer Shardyard does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct TemplateFiles {
     /// Path (with `/`, relative to the folder) and text.
     pub files: BTreeMap<String, String>,

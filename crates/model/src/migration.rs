@@ -5,6 +5,9 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::address::NodeAddress;
 use crate::size::ByteSize;
 use crate::slots::SlotSet;
@@ -124,6 +127,7 @@ pub struct ImportTarget {
 
 /// How far a move is.
 #[derive(Clone, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct MoveProgress {
     /// The slots that have their new owner.
     pub slots_done: u32,
@@ -147,6 +151,7 @@ pub struct MoveProgress {
 
 /// Why a move does not go at full speed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Brake {
     /// The latency budget.
     Latency,

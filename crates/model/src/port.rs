@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::address::NodeAddress;
 use crate::command::{CommandError, NodeAnswer, NodeCommand};
 use crate::fault::{Class, Fault};
@@ -147,6 +150,7 @@ pub struct AddressRequest {
 
 /// What is done about images that a platform may not have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Fetch {
     /// Nothing is fetched; that each could be is found out.
     Look,

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 /// An amount of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct ByteSize(u64);
 
 /// Why a text is not an amount of bytes.

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{ServiceName, TemplateName};
 use crate::image::{ImageRef, Software};
 use crate::secret::Secret;
@@ -74,6 +77,7 @@ impl Spec {
 
 /// A user and its password.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Credentials {
     /// The ACL user (Redis 6 and later); `default` is the one that needs no name.
     pub user: String,

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::address::NodeAddress;
 use crate::fault::Fault;
 use crate::finding::Finding;
@@ -197,6 +200,7 @@ pub struct Promotion {
 
 /// A node of a cluster, with what is needed to speak to it and of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Member {
     /// Its id.
     pub id: NodeId,

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::address::NodeAddress;
 use crate::ids::WorkloadName;
 use crate::image::ImageRef;
@@ -102,6 +105,7 @@ impl Workload {
 
 /// A number that stands for a state: equal states have equal ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Fingerprint(pub u64);
 
 impl std::fmt::Display for Fingerprint {

@@ -15,6 +15,9 @@ use model::slots::SlotSet;
 use model::step::Member;
 use model::view::{NodeReport, NodeView, Replication, ReplicationLink};
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::tend::Seen;
 
 /// How far a replica may be behind to be waited for; one that is further has other troubles.
@@ -22,6 +25,7 @@ const LAG_MAX: ByteSize = ByteSize::mib(16);
 
 /// A primary's share of the data.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Part {
     /// The primary.
     pub primary: Member,
@@ -49,6 +53,7 @@ pub struct Parts {
 
 /// What was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Wish {
     /// Whether the data is taken from primaries.
     pub from_primaries: bool,

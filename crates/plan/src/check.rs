@@ -19,10 +19,14 @@ use model::view::{ClusterReport, ClusterView, NodeView, OpenDirection, PeerRole}
 pub use self::keys::in_slots_of_others;
 pub use self::placement::placement;
 
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::ready::{Obstacle, obstacles};
 
 /// The state of an instance, in the words of the JSON contract.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum State {
     /// A client is served, and every copy is there.
     Ready,

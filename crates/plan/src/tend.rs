@@ -22,6 +22,9 @@ use model::view::{ClusterView, NodeView, PeerRole, View};
 pub use self::name::Named;
 pub use self::refusal::Refusal;
 pub use self::resize::{Drain, Grow, Next, drain, grow};
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::check;
 use crate::moves::{self, Loads, Share};
 use crate::policy::Policy;
@@ -37,6 +40,7 @@ pub struct Seen<'a> {
 
 /// So many slots to one primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Reshard {
     /// Who gives; every other primary where nobody is named.
     pub from: Vec<Named>,
@@ -48,6 +52,7 @@ pub struct Reshard {
 
 /// Each primary gets its share.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Rebalance {
     /// The weight of a primary against the others; 1 where nothing is said, 0 empties it.
     pub weights: Vec<(Named, u32)>,
@@ -59,6 +64,7 @@ pub struct Rebalance {
 
 /// A node that joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Join {
     /// The node, which is empty and alone.
     pub node: NodeAddress,

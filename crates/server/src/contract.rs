@@ -9,11 +9,12 @@
 use utoipa::OpenApi;
 
 use crate::wire::{
-    AuditList, ClientList, DownBody, EventBody, ExecAnswer, ExecBody, FailoverBody, FindingList,
-    InstanceList, InstanceStatus, LintList, LogLine, LogLines, LoginBody, Me, NodeDetail,
-    OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody, RenderBody, RenderedList,
-    SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog, TemplateDetail,
-    TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody, UserList,
+    AnswerBody, AuditList, ClientList, CommandBody, DownBody, EventBody, ExecAnswer, ExecBody,
+    FailoverBody, FindingList, InstanceList, InstanceStatus, LintList, LogLine, LogLines,
+    LoginBody, Me, NodeDetail, OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody,
+    RenderBody, RenderedList, SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog,
+    TemplateDetail, TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody,
+    UserList,
 };
 
 /// Log in.
@@ -438,6 +439,48 @@ const fn render() {}
     extensions(("x-role" = json!("viewer"))))]
 const fn doctor() {}
 
+/// Run a command of a command line of the same version, and tell what happens until its reply.
+#[utoipa::path(post, path = "/api/v1/commands", tag = "operations",
+    request_body = CommandBody,
+    responses(
+        (status = 200, description = "what happens, one JSON document a line; the first gives the \
+            command's id, the last is its reply or a fault. The form is that of the command \
+            line of the same version. Looking needs the role viewer, changing an instance \
+            operator, and a cluster that is no instance admin", body = String,
+            content_type = "application/x-ndjson"),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn run_command() {}
+
+/// Answer a question of a command that one has given.
+#[utoipa::path(post, path = "/api/v1/commands/{id}/answer", tag = "operations",
+    params(
+        ("id" = String, Path, description = "The command's id."),
+    ),
+    request_body = AnswerBody,
+    responses(
+        (status = 204, description = "taken"),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn answer_command() {}
+
+/// Ask a command that one has given to stop; what is under way comes to its end.
+#[utoipa::path(post, path = "/api/v1/commands/{id}/cancel", tag = "operations",
+    params(
+        ("id" = String, Path, description = "The command's id."),
+    ),
+    responses(
+        (status = 204, description = "asked"),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("viewer"))))]
+const fn cancel_command() {}
+
 /// Read the audit trail.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "server",
     params(
@@ -513,6 +556,9 @@ const fn metrics() {}
         operations,
         operation,
         cancel,
+        run_command,
+        answer_command,
+        cancel_command,
         events,
         templates,
         template_detail,

@@ -14,12 +14,27 @@ use crate::problem::{Problem, ProblemCode};
 use crate::server::Server;
 use crate::wire::{AuditEntry, Me, Role};
 
-/// The name of the session's cookie.
-pub(crate) const COOKIE: &str = "shardyard_session";
+/// The name of the session's cookie. Over TLS it is one that a browser takes from this very host
+/// alone, and from it over TLS alone.
+const fn cookie_name(is_tls: bool) -> &'static str {
+    if is_tls {
+        "__Host-shardyard_session"
+    } else {
+        "shardyard_session"
+    }
+}
 
 /// The instance that a request was about, where its path does not say it.
 #[derive(Clone, Debug)]
 pub(crate) struct About(pub(crate) String);
+
+/// What a request did, where its path does not say it.
+#[derive(Clone, Debug)]
+pub(crate) struct Did(pub(crate) String);
+
+/// Of a request that only looked, whatever its method: it is not noted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked;
 
 /// Lets in, or not; then tells browsers what they must not do.
 pub(crate) async fn guard(
@@ -39,10 +54,10 @@ pub(crate) async fn guard(
             (me, next.run(request).await)
         }
     };
-    if changes {
+    if changes && response.extensions().get::<Looked>().is_none() {
         note(&server, who, named, what, &response);
     }
-    with_headers(response)
+    with_headers(response, server.tls.is_some())
 }
 
 fn note(
@@ -53,6 +68,10 @@ fn note(
     response: &Response,
 ) {
     let about = response.extensions().get::<About>().map(|it| it.0.clone());
+    let what = match response.extensions().get::<Did>() {
+        Some(did) => format!("{what}: {}", did.0),
+        None => what,
+    };
     let outcome = match response.extensions().get::<ProblemCode>() {
         Some(code) => format!("{} {}", response.status().as_u16(), code.0),
         None => response.status().as_u16().to_string(),
@@ -75,7 +94,7 @@ fn instance_of(path: &str) -> Option<String> {
 fn enter(server: &Server, headers: &HeaderMap, changes: bool) -> Result<Option<Me>, Problem> {
     let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
-    if !server.hosts.iter().any(|it| it.eq_ignore_ascii_case(host)) {
+    if !server.is_ours(host) {
         // A name that an attacker's DNS leads to us is not ours, whatever it resolves to.
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -86,9 +105,10 @@ fn enter(server: &Server, headers: &HeaderMap, changes: bool) -> Result<Option<M
     }
     let origin = headers.get(header::ORIGIN).map(HeaderValue::to_str);
     let is_ours = |origin: &str| {
-        let rest = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
+        // A proxy before us may speak TLS; where we do, nobody else does it for us.
+        let in_clear = origin.strip_prefix("http://");
+        let in_clear = in_clear.filter(|_| server.tls.is_none());
+        let rest = in_clear.or_else(|| origin.strip_prefix("https://"));
         rest.is_some_and(|it| it.eq_ignore_ascii_case(host))
     };
     match origin {
@@ -106,7 +126,7 @@ fn enter(server: &Server, headers: &HeaderMap, changes: bool) -> Result<Option<M
     if let Some(token) = text(header::AUTHORIZATION).and_then(|it| it.strip_prefix("Bearer ")) {
         return Ok(server.accounts.of_token(token)?);
     }
-    match cookie(headers) {
+    match cookie(headers, server.tls.is_some()) {
         None => Ok(None),
         // Every browser sends Origin with what changes something.
         Some(_) if changes && origin.is_none() => Err(foreign()),
@@ -114,13 +134,20 @@ fn enter(server: &Server, headers: &HeaderMap, changes: bool) -> Result<Option<M
     }
 }
 
+/// What makes a browser keep a session's secret for so many seconds; none is kept for 0.
+pub(crate) fn set_cookie(secret: &str, seconds: i64, is_tls: bool) -> String {
+    let name = cookie_name(is_tls);
+    let secure = if is_tls { "; Secure" } else { "" };
+    format!("{name}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}")
+}
+
 /// The session's secret.
-pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn cookie(headers: &HeaderMap, is_tls: bool) -> Option<&str> {
     let all = headers.get_all(header::COOKIE).iter();
     all.filter_map(|it| it.to_str().ok())
         .flat_map(|it| it.split(';'))
         .filter_map(|it| it.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE)
+        .find(|(name, _)| *name == cookie_name(is_tls))
         .map(|(_, secret)| secret)
 }
 
@@ -148,8 +175,15 @@ const HEADERS: [(&str, &str); 6] = [
     ("cross-origin-opener-policy", "same-origin"),
 ];
 
-fn with_headers(mut response: Response) -> Response {
+/// For how long a browser that has been here speaks TLS only: half a year.
+const TLS_ONLY: &str = "max-age=15768000";
+
+fn with_headers(mut response: Response, is_tls: bool) -> Response {
     let headers = response.headers_mut();
+    if is_tls {
+        let only = HeaderValue::from_static(TLS_ONLY);
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, only);
+    }
     for (name, value) in HEADERS {
         headers.insert(
             HeaderName::from_static(name),
@@ -181,15 +215,21 @@ fn must_be(parts: &Parts, role: Role) -> Result<Me, Problem> {
             "POST /api/v1/login, or send a token: Authorization: Bearer TOKEN",
         ));
     };
-    if me.role < role {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "SY6002",
-            &format!("{} may not do this", me.user),
-            "an admin gives roles: PUT /api/v1/users/NAME",
-        ));
-    }
+    must_have(me, role)?;
     Ok(me.clone())
+}
+
+/// Whether a user has a role.
+pub(crate) fn must_have(me: &Me, role: Role) -> Result<(), Problem> {
+    if me.role >= role {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "SY6002",
+        &format!("{} may not do this", me.user),
+        "an admin gives roles: PUT /api/v1/users/NAME",
+    ))
 }
 
 macro_rules! needs {
@@ -212,6 +252,29 @@ needs!(Viewer, Operator, Admin);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn over_tls_a_session_is_for_tls_and_this_host_alone() {
+        let clear = set_cookie("secret", 5, false);
+        assert_eq!(
+            clear,
+            "shardyard_session=secret; HttpOnly; SameSite=Strict; Path=/; Max-Age=5"
+        );
+        let secure = set_cookie("secret", 5, true);
+        assert!(secure.starts_with("__Host-shardyard_session=secret; "));
+        assert!(secure.ends_with("; Secure"), "{secure}");
+        let mut headers = HeaderMap::new();
+        let sent = HeaderValue::from_static("a=b; __Host-shardyard_session=secret");
+        headers.insert(header::COOKIE, sent);
+        assert_eq!(cookie(&headers, true), Some("secret"));
+        assert_eq!(cookie(&headers, false), None);
+        let only = |is_tls| {
+            let response = with_headers(Response::default(), is_tls);
+            let head = response.headers().get(header::STRICT_TRANSPORT_SECURITY);
+            head.is_some()
+        };
+        assert!(only(true) && !only(false));
+    }
 
     #[test]
     fn no_page_may_hold_a_script_or_a_style_or_ask_another_origin() {

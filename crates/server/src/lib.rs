@@ -3,6 +3,7 @@
 
 mod accounts;
 mod attempts;
+mod commands;
 mod console;
 pub mod contract;
 mod door;
@@ -20,6 +21,7 @@ mod server;
 mod settings;
 mod shelf;
 mod terminal;
+mod tls;
 pub mod wire;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use tokio::net::TcpListener;
 
 pub use crate::routes::router;
 pub use crate::server::{Server, Settings};
+pub use crate::tls::Tls;
 
 /// How long what is under way may take to come to its end when the server ends.
 const END_LIMIT: Duration = Duration::from_secs(30);
@@ -48,8 +51,17 @@ pub async fn serve(
     let looking = tokio::spawn(samples::look(server.clone()));
     let reconciling = tokio::spawn(reconcile::reconcile(server.clone()));
     let service = router(server.clone());
+    let serving = async {
+        match &server.tls {
+            None => axum::serve(listener, service).await,
+            Some(tls) => tokio::select! {
+                ended = async { axum::serve(tls.listen(listener), service).await } => ended,
+                () = tls.watch(|came| server.note_certificate(came)) => Ok(()),
+            },
+        }
+    };
     let ended = tokio::select! {
-        ended = async { axum::serve(listener, service).await } => ended,
+        ended = serving => ended,
         () = ends => Ok(()),
     };
     reconciling.abort();

@@ -1,5 +1,6 @@
 //! Every route and its handler. What each needs and gives is in the contract.
 
+mod commands;
 mod instances;
 mod look;
 mod node;
@@ -10,6 +11,7 @@ mod templates;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -57,6 +59,12 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/operations", get(operations::list))
         .route("/operations/{id}", get(operations::get))
         .route("/operations/{id}/cancel", post(operations::cancel))
+        .route(
+            "/commands",
+            post(commands::run).layer(DefaultBodyLimit::max(commands::BODY_MAX)),
+        )
+        .route("/commands/{id}/answer", post(commands::answer))
+        .route("/commands/{id}/cancel", post(commands::cancel))
         .route("/events", get(operations::events))
         .route("/templates", get(templates::list))
         .route(

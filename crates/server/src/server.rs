@@ -16,10 +16,12 @@ use model::ids::InstanceName;
 
 use crate::accounts::{Accounts, proof, secret};
 use crate::attempts::Attempts;
+use crate::commands::Commands;
 use crate::hub::Hub;
-use crate::operations::{Operations, Recorder};
+use crate::operations::{Operations, Recorder, now};
 use crate::samples::Samples;
-use crate::wire::{OperationBody, ProofBody};
+use crate::tls::Tls;
+use crate::wire::{AuditEntry, OperationBody, ProofBody};
 
 /// What a server is started with.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Further names by which it may be asked, as behind a proxy: `name` or `name:port`.
     pub allowed_hosts: Vec<String>,
+    /// The certificate by which it speaks TLS; `None` for in clear.
+    pub tls: Option<Tls>,
 }
 
 /// A server.
@@ -39,11 +43,13 @@ pub struct Settings {
 pub struct Server {
     pub(crate) home: Home,
     pub(crate) hands: Hands,
-    pub(crate) hosts: Vec<String>,
+    hosts: Vec<String>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) attempts: Attempts,
     pub(crate) hub: Arc<Hub>,
     pub(crate) operations: Arc<Operations>,
+    pub(crate) commands: Commands,
     pub(crate) samples: Samples,
     /// What the one-time token is proved by; gone once it was used.
     pub(crate) first: Mutex<Option<String>>,
@@ -67,14 +73,39 @@ impl Server {
             operations: Arc::new(Operations::open(hub.clone(), accounts.clone())?),
             hosts: hosts(settings.listen, settings.allowed_hosts),
             first: Mutex::new(token.as_deref().map(proof)),
+            tls: settings.tls.map(Arc::new),
             home: settings.home,
             hands: settings.hands,
             attempts: Attempts::default(),
+            commands: Commands::default(),
             samples: Samples::default(),
             accounts,
             hub,
         };
         Ok((Arc::new(server), token))
+    }
+
+    /// Whether a request for this host is for us: by one of our names, or by one that our
+    /// certificate is for. A name that an attacker's DNS leads to us is none of them.
+    pub(crate) fn is_ours(&self, host: &str) -> bool {
+        self.hosts.iter().any(|it| it.eq_ignore_ascii_case(host))
+            || self.tls.as_ref().is_some_and(|tls| tls.is_for(host))
+    }
+
+    /// Notes what came of a certificate that has changed.
+    pub(crate) fn note_certificate(&self, came: Result<(), Fault>) {
+        let outcome = match came {
+            Ok(()) => "taken up".to_owned(),
+            Err(fault) => format!("{}: {fault}", fault.code),
+        };
+        // Without room for the note the certificate is in use all the same.
+        let _ = self.accounts.note(&AuditEntry {
+            at: now(),
+            user: "server".to_owned(),
+            instance: None,
+            what: "the certificate's files have changed".to_owned(),
+            outcome,
+        });
     }
 
     /// Whether this is the one-time token; it counts once.
@@ -94,7 +125,7 @@ impl Server {
             name: None,
             by_itself: false,
         };
-        self.run(command, Arc::new(Nobody), Cancel::new(), approver)
+        self.run(command, Arc::new(Nobody), Cancel::new(), Arc::new(approver))
             .await
     }
 
@@ -104,14 +135,14 @@ impl Server {
         command: Command,
         audience: Arc<dyn Audience>,
         cancel: Cancel,
-        approver: Typed,
+        approver: Arc<dyn Approver>,
     ) -> Result<Reply, Fault> {
         let hands = Hands {
             audience,
             cancel,
             ..self.hands.clone()
         };
-        let control = Control::new(self.home.clone(), hands, Arc::new(approver));
+        let control = Control::new(self.home.clone(), hands, approver);
         let runtime = tokio::runtime::Handle::current();
         // The driver's state is one thread's own, so each command has a thread.
         tokio::task::spawn_blocking(move || runtime.block_on(control.run(command)))
@@ -146,7 +177,7 @@ impl Server {
         let id = body.id.clone();
         tokio::spawn(async move {
             let ended = server
-                .run(command, Arc::new(recorder), cancel, approver)
+                .run(command, Arc::new(recorder), cancel, Arc::new(approver))
                 .await;
             let ended = ended.as_ref().map(proof_of);
             server.operations.end(&id, ended);
@@ -155,7 +186,7 @@ impl Server {
     }
 
     /// One operator at a time: a second one is told who works on it since when.
-    fn must_be_free(&self, name: &InstanceName) -> Result<(), Fault> {
+    pub(crate) fn must_be_free(&self, name: &InstanceName) -> Result<(), Fault> {
         let busy = |who: &str, verb: &str, since: &str| {
             Fault::new(
                 "SY4004",
@@ -180,7 +211,8 @@ impl Server {
     }
 }
 
-fn proof_of(reply: &Reply) -> Option<ProofBody> {
+/// What a client noticed, where slots have moved.
+pub(crate) fn proof_of(reply: &Reply) -> Option<ProofBody> {
     match reply {
         Reply::Changed(changed) => changed.proof.as_ref().map(ProofBody::from),
         Reply::Plan(_)

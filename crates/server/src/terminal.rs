@@ -123,7 +123,7 @@ fn refused(status: StatusCode, message: &str) -> Problem {
         status,
         "SY6012",
         message,
-        "use the command line: shardyard cli NAME",
+        "use the command line where the server runs: shardyard cli NAME",
     )
 }
 

@@ -12,7 +12,7 @@ use control::oversee::Word;
 use model::fault::Fault;
 use model::finding::Finding;
 use model::ids::InstanceName;
-use model::step::Plan;
+use model::outline::Outline;
 use plan::check::State;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -94,13 +94,13 @@ struct PhaseBody {
 
 #[derive(Serialize)]
 struct StepBody {
-    kind: &'static str,
+    kind: String,
     subject: String,
     detail: String,
 }
 
 /// A plan.
-pub(crate) fn plan(plan: &Plan) -> Value {
+pub(crate) fn plan(plan: &Outline) -> Value {
     value(&PlanBody {
         based_on: plan.based_on.to_string(),
         phases: plan
@@ -112,9 +112,9 @@ pub(crate) fn plan(plan: &Plan) -> Value {
                     .steps
                     .iter()
                     .map(|step| StepBody {
-                        kind: step.kind(),
-                        subject: step.subject(),
-                        detail: step.detail(),
+                        kind: step.kind.clone(),
+                        subject: step.subject.clone(),
+                        detail: step.detail.clone(),
                     })
                     .collect(),
             })

@@ -9,7 +9,7 @@ use control::oversee::Word;
 use model::fault::Fault;
 use model::finding::{Finding, Severity};
 use model::ids::InstanceName;
-use model::step::Plan;
+use model::outline::Outline;
 use plan::check::State;
 
 use crate::print;
@@ -40,12 +40,12 @@ pub(crate) fn fault(fault: &Fault) -> String {
 }
 
 /// A plan, and what should be known before it is carried out.
-pub(crate) fn plan(what: &str, plan: &Plan, findings: &[Finding]) -> String {
+pub(crate) fn plan(what: &str, plan: &Outline, findings: &[Finding]) -> String {
     let mut text = format!("Plan: {what}\n");
     for (index, phase) in plan.phases.iter().enumerate() {
         let _ = writeln!(text, "  {}. {}", index + 1, phase.title);
         for step in phase.steps.iter().take(STEPS_SHOWN) {
-            let _ = writeln!(text, "     {:<24} {}", step.subject(), step.detail());
+            let _ = writeln!(text, "     {:<24} {}", step.subject, step.detail);
         }
         match phase.steps.len().saturating_sub(STEPS_SHOWN) {
             0 => {}

@@ -22,10 +22,7 @@ pub(super) async fn up(session: &Session, arguments: &UpArguments) -> Result<Exi
         (None, Some(name)) => {
             // An instance that is there keeps its template; a new one gets the default.
             let name = read::instance(name)?;
-            let known = session.settings.home()?;
-            let known = control::store::Store::open(&known)?.names()?;
-            let is_new = !known.contains(&name);
-            is_new
+            (!is_known(session, &name).await?)
                 .then(|| read::template(read::DEFAULT_TEMPLATE))
                 .transpose()?
         }
@@ -62,6 +59,18 @@ pub(super) async fn up(session: &Session, arguments: &UpArguments) -> Result<Exi
         other => return Err(odd(&other)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there is such an instance, where the command will run.
+async fn is_known(session: &Session, name: &InstanceName) -> Result<bool, Fault> {
+    if session.remote.is_none() {
+        let home = session.settings.home()?;
+        return Ok(control::store::Store::open(&home)?.names()?.contains(name));
+    }
+    match session.run(Command::List, None).await? {
+        Reply::List(rows) => Ok(rows.iter().any(|it| it.name == name.as_str())),
+        other => Err(odd(&other)),
+    }
 }
 
 pub(super) async fn down(session: &Session, arguments: &DownArguments) -> Result<ExitCode, Fault> {

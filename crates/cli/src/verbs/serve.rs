@@ -6,22 +6,27 @@ use std::sync::Arc;
 use model::event::Nobody;
 use model::fault::{Class, Fault};
 use serde_json::json;
-use server::{Server, Settings};
+use server::{Server, Settings, Tls};
 
 use super::Session;
 use crate::args::ServeArguments;
 
 pub(super) async fn run(session: &Session, arguments: ServeArguments) -> Result<ExitCode, Fault> {
     let address = arguments.listen;
-    if !address.ip().is_loopback() {
+    let tls = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::open(certificate, key)?),
+        (Some(_) | None, _) => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if tls.is_none() && !address.ip().is_loopback() {
         return Err(Fault::new(
             "SY6016",
             Class::Refused,
             format!("{address} can be reached from elsewhere, and passwords would go in clear"),
         )
         .with_help(
-            "listen on 127.0.0.1 and put a proxy with TLS before it: \
-             shardyard serve --allow-host NAME",
+            "speak TLS: --tls-cert FILE --tls-key FILE; or listen on 127.0.0.1 with a proxy with \
+             TLS before it: shardyard serve --allow-host NAME",
         ));
     }
     let cannot = |error: std::io::Error| {
@@ -44,16 +49,17 @@ pub(super) async fn run(session: &Session, arguments: ServeArguments) -> Result<
             .hands(Arc::new(Nobody), session.cancel.clone())?,
         listen,
         allowed_hosts: arguments.allow_host,
+        tls,
     })?;
     session.show_line(
         || match &token {
-            None => format!("Shardyard serves on http://{listen}/"),
+            None => format!("Shardyard serves on {scheme}://{listen}/"),
             Some(token) => format!(
-                "Shardyard serves on http://{listen}/\n\
+                "Shardyard serves on {scheme}://{listen}/\n\
                  Log in as admin, once, with the token: {token}"
             ),
         },
-        || json!({ "url": format!("http://{listen}/"), "token": token }),
+        || json!({ "url": format!("{scheme}://{listen}/"), "token": token }),
     );
     server::serve(server, listener, interrupted()).await?;
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,9 @@ use crate::render::{json, text, trib};
 
 pub(super) async fn run(mut session: Session, verb: TribVerb) -> Result<ExitCode, Fault> {
     session.settings.tls = read::tls(verb.login())?;
+    if session.remote.is_some() && session.settings.tls.is_some() {
+        return Err(tls_there());
+    }
     let session = &session;
     match verb {
         TribVerb::Create {
@@ -73,6 +76,16 @@ pub(super) async fn run(mut session: Session, verb: TribVerb) -> Result<ExitCode
             call(session, command).await
         }
     }
+}
+
+/// Certificates and keys are files of this machine, and a key stays where it is.
+fn tls_there() -> Fault {
+    Fault::new(
+        "SY5016",
+        Class::Usage,
+        "--tls is for a cluster that is reached from here, and --server has the server reach it",
+    )
+    .with_help("run it without --server on a host that reaches the cluster")
 }
 
 pub(super) fn cluster(node: &str, login: &Login) -> Result<Cluster, Fault> {

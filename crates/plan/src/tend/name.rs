@@ -5,6 +5,8 @@ use std::fmt;
 use model::address::NodeAddress;
 use model::ids::NodeId;
 use model::step::Member;
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 
@@ -13,6 +15,7 @@ const PREFIX_MIN: usize = 4;
 
 /// The name of a node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub enum Named {
     /// By its address.
     Address(NodeAddress),

@@ -13,6 +13,9 @@ use model::step::{ClusterStep, Member, Phase, Plan, Promotion, Step, StewardStep
 use model::view::ClusterView;
 
 use super::{Refusal, Seen, agreed, must_be_new, phase, plan, ready, whole};
+#[cfg(feature = "wire")]
+use serde::{Deserialize, Serialize};
+
 use crate::handover;
 use crate::moves::{self, Share};
 use crate::policy::Policy;
@@ -22,6 +25,7 @@ const THRESHOLD_PERCENT: u32 = 2;
 
 /// Nodes that are to be of use.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Grow {
     /// The nodes, whether they are in the cluster already or not. A primary with slots among them
     /// only gives of what it has, as every other one.
@@ -32,6 +36,7 @@ pub struct Grow {
 
 /// Nodes that are to own nothing, and to be nobody's only replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "wire", derive(Serialize, Deserialize))]
 pub struct Drain {
     /// The nodes. One that is not in the cluster has nothing to give.
     pub leaving: Vec<NodeAddress>,

@@ -141,7 +141,7 @@ pub(super) async fn logs(
     let lines = Arc::new(Gathered::default());
     let command = which.command(&name, false)?;
     server
-        .run(command, lines.clone(), Cancel::new(), NO_LOSS)
+        .run(command, lines.clone(), Cancel::new(), Arc::new(NO_LOSS))
         .await?;
     let mut lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Json(LogLines {
@@ -162,7 +162,7 @@ impl Audience for Sent {
 }
 
 /// Ends the reading when the listener goes.
-struct EndsWith(Cancel);
+pub(super) struct EndsWith(pub(super) Cancel);
 
 impl Drop for EndsWith {
     fn drop(&mut self) {
@@ -187,7 +187,7 @@ pub(super) async fn follow_logs(
     tokio::spawn(async move {
         // Its end ends the stream, and the reader asks anew.
         let _ = server
-            .run(command, Arc::new(Sent(sender)), cancel, NO_LOSS)
+            .run(command, Arc::new(Sent(sender)), cancel, Arc::new(NO_LOSS))
             .await;
     });
     let lines = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {

@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 
 use super::Answer;
 use crate::accounts::SESSION_SECONDS;
-use crate::door::{Admin, COOKIE, Viewer, cookie};
+use crate::door::{Admin, Viewer, cookie, set_cookie};
 use crate::problem::Problem;
 use crate::server::Server;
 use crate::wire::{LoginBody, Me, Role, TokenBody, TokenMade, UserBody, UserList};
@@ -45,8 +45,7 @@ pub(super) async fn login(
     let me = checked.map_err(|_| wrong())??;
     server.attempts.succeeded(&name);
     let secret = server.accounts.begin(&me.user)?;
-    let cookie =
-        format!("{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age={SESSION_SECONDS}");
+    let cookie = set_cookie(&secret, SESSION_SECONDS, server.tls.is_some());
     Ok(([(header::SET_COOKIE, cookie)], Json(me)))
 }
 
@@ -81,10 +80,11 @@ pub(super) async fn logout(
     _: Viewer,
     headers: HeaderMap,
 ) -> Answer<impl IntoResponse> {
-    if let Some(secret) = cookie(&headers) {
+    let is_tls = server.tls.is_some();
+    if let Some(secret) = cookie(&headers, is_tls) {
         server.accounts.end(secret)?;
     }
-    let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    let gone = set_cookie("", 0, is_tls);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]))
 }
 

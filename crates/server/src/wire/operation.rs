@@ -3,7 +3,7 @@
 
 use control::command::Proof;
 use model::fault::Fault;
-use model::step::{Phase, Plan};
+use model::outline::{Outline, OutlinePhase};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -40,12 +40,12 @@ pub struct StepBody {
     pub detail: String,
 }
 
-impl From<&Phase> for PhaseBody {
-    fn from(phase: &Phase) -> Self {
+impl From<&OutlinePhase> for PhaseBody {
+    fn from(phase: &OutlinePhase) -> Self {
         let steps = phase.steps.iter().map(|step| StepBody {
-            kind: step.kind().to_owned(),
-            subject: step.subject(),
-            detail: step.detail(),
+            kind: step.kind.clone(),
+            subject: step.subject.clone(),
+            detail: step.detail.clone(),
         });
         Self {
             title: phase.title.clone(),
@@ -54,8 +54,8 @@ impl From<&Phase> for PhaseBody {
     }
 }
 
-impl From<&Plan> for PlanBody {
-    fn from(plan: &Plan) -> Self {
+impl From<&Outline> for PlanBody {
+    fn from(plan: &Outline) -> Self {
         Self {
             based_on: plan.based_on.to_string(),
             phases: plan.phases.iter().map(PhaseBody::from).collect(),
