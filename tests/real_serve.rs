@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::http::{ask, send};
-use tests::{Served, Shardyard, kill, wait_until};
+use tests::{Client, Served, Shardyard, kill, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -160,4 +160,57 @@ fn an_instance_is_delivered_healed_and_deleted_through_the_api() {
     assert_eq!(served.ask(&get, None).status, 404);
     let audit = served.ok(&format!("GET /api/v1/audit?instance={name}"), None);
     assert!(audit["entries"].as_array().unwrap().len() >= 4);
+}
+
+#[test]
+fn a_move_stands_still_goes_on_and_ends_where_it_is_through_the_api() {
+    let shardyard = Shardyard::new();
+    let served = Served::start(&shardyard);
+    let instance = format!("/api/v1/instances/{}", shardyard.name());
+    let set = json!({ "MEMORY": "64MiB" });
+    let body = json!({ "name": shardyard.name(), "engine": "process", "set": set });
+    served.done("POST /api/v1/instances", &body);
+    let mut client = Client::new(&shardyard.urls());
+    for number in 0..2000 {
+        let key = format!("key:{number}").into_bytes();
+        let mut set = redis::cmd("SET");
+        set.arg(&key).arg(number);
+        let _: String = client.ask(&key, &set).unwrap();
+    }
+    let pause = format!("POST {instance}/pause");
+    let nobody = served.ask(&pause, None);
+    assert_eq!(nobody.json()["code"], "SY4058", "{}", nobody.body);
+
+    let wish = json!({ "shards": 4, "max_rate": 100 });
+    let begun = served.ok(&format!("POST {instance}/scale"), Some(&wish));
+    let get = format!("GET /api/v1/operations/{}", begun["id"].as_str().unwrap());
+    let keys = || {
+        served.ok(&get, None)["moving"]["keys_done"]
+            .as_u64()
+            .unwrap_or(0)
+    };
+    wait_until("slots move", LIMIT, || keys() > 0);
+    assert_eq!(served.ok(&pause, None)["verb"], "scale");
+    assert_eq!(served.ok(&get, None)["paused"], true);
+    let mut before = u64::MAX;
+    wait_until("the move stands still", LIMIT, || {
+        let now = keys();
+        let is_still = now == before;
+        before = now;
+        std::thread::sleep(Duration::from_millis(500));
+        is_still
+    });
+    assert_eq!(served.ok(&get, None)["state"], "running");
+    served.ok(&format!("POST {instance}/resume"), None);
+    assert_eq!(served.ok(&get, None)["paused"], false);
+    wait_until("it goes on", LIMIT, || keys() > before);
+
+    let cancel = format!("POST {instance}/cancel");
+    served.done(&cancel, &json!({}));
+    assert_eq!(served.ok(&get, None)["state"], "interrupted");
+    let status = served.ok(&format!("GET {instance}"), None);
+    assert_eq!(status["state"], "ready", "{status}");
+    let again = served.ask(&cancel, Some(&json!({ "dry_run": true })));
+    assert_eq!(again.json()["code"], "SY4058", "{}", again.body);
+    served.done(&format!("POST {instance}/down"), &json!({}));
 }

@@ -49,6 +49,10 @@ export const instances = {
   scale: (name: string, shape: { shards: number; replicas: number }) => ask<Operation>('POST', `/instances${at(name)}/scale`, shape),
   rebalancePlan: (name: string, by: string) => ask<Plan>('POST', `/instances${at(name)}/rebalance`, { by, dry_run: true }),
   rebalance: (name: string, by: string) => ask<Operation>('POST', `/instances${at(name)}/rebalance`, { by }),
+  pause: (name: string) => ask<unknown>('POST', `/instances${at(name)}/pause`),
+  resume: (name: string) => ask<unknown>('POST', `/instances${at(name)}/resume`),
+  cancelPlan: (name: string) => ask<Plan>('POST', `/instances${at(name)}/cancel`, { dry_run: true }),
+  cancel: (name: string) => ask<Operation>('POST', `/instances${at(name)}/cancel`, {}),
   failoverPlan: (name: string, which: Handover) => ask<Plan>('POST', `/instances${at(name)}/failover`, { ...which, dry_run: true }),
   failover: (name: string, which: Handover) => ask<Operation>('POST', `/instances${at(name)}/failover`, which),
 };

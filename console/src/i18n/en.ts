@@ -38,7 +38,7 @@ export const en = {
   heir: 'Who takes over', heir_of: '{node}, from {primary} (shard {shard})', failover_spread: 'whoever was planned to be primary', no_heirs: 'No shard has a replica that could take over.',
   show_plan: 'Show the plan', plan_first: 'The button works once the plan has been shown.', plan_empty: 'Nothing to do.', phases: '{phases} phases, {steps} steps',
   stop: 'Stop', stop_hint: 'Stop all workloads and keep the data.', start: 'Start', delete_data: 'Delete with its data', delete_hint: 'This loses every key of {name}. Type its name to go on.',
-  running: 'running', done: 'done', failed: 'failed', op_cancel: 'Stop after this step', no_operations: 'No operation yet.', started: 'Started', took: 'Took', by: 'By', what: 'What', outcome: 'Outcome',
+  running: 'running', done: 'done', failed: 'failed', op_cancel: 'Stop after this step', op_pause: 'Pause', op_resume: 'Go on', paused: 'paused', end_change: 'End the change here', end_change_hint: 'What has moved stays where it is; what was not begun is not wanted any more.', no_operations: 'No operation yet.', started: 'Started', took: 'Took', by: 'By', what: 'What', outcome: 'Outcome',
   proof: '{operations} writes meanwhile, {errors} failed, longest gap {gap}, {lost} acknowledged writes lost', steps: 'Steps',
   no_audit: 'Nothing has been recorded.', when: 'When', who: 'Who', on: 'On', checks_good: 'This host is fit.', checks_again: 'Check again',
   terminal_hint: 'redis-cli, logged in at {node}. Type a command; arrow up brings the last one back.', terminal_label: 'Command', info: 'INFO', node_facts: 'Facts', follow: 'Follow', no_logs: 'The log is empty.',

@@ -39,7 +39,7 @@ export const zh: Record<Word, string> = {
   heir: '由谁接管', heir_of: '{node}，接管 {primary}（分片 {shard}）', failover_spread: '恢复为原计划的主节点', no_heirs: '没有分片拥有可以接管的副本。',
   show_plan: '显示计划', plan_first: '先显示计划，按钮才可用。', plan_empty: '无事可做。', phases: '{phases} 个阶段，{steps} 个步骤',
   stop: '停止', stop_hint: '停止所有工作负载，保留数据。', start: '启动', delete_data: '删除实例和数据', delete_hint: '这将丢失 {name} 的所有键。输入其名称以继续。',
-  running: '进行中', done: '完成', failed: '失败', op_cancel: '本步之后停止', no_operations: '还没有操作。', started: '开始', took: '用时', by: '执行者', what: '内容', outcome: '结果',
+  running: '进行中', done: '完成', failed: '失败', op_cancel: '本步之后停止', op_pause: '暂停', op_resume: '继续', paused: '已暂停', end_change: '在此结束变更', end_change_hint: '已迁移的保持原位，尚未开始的不再进行。', no_operations: '还没有操作。', started: '开始', took: '用时', by: '执行者', what: '内容', outcome: '结果',
   proof: '期间写入 {operations} 次，失败 {errors} 次，最长间隔 {gap}，丢失已确认写入 {lost} 次', steps: '步骤',
   no_audit: '还没有记录。', when: '时间', who: '执行者', on: '对象', checks_good: '本机状况良好。', checks_again: '重新检查',
   terminal_hint: 'redis-cli，已登录 {node}。输入命令；上方向键取回上一条。', terminal_label: '命令', info: 'INFO', node_facts: '概况', follow: '跟随', no_logs: '日志为空。',

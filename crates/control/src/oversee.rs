@@ -53,7 +53,8 @@ fn file(home: &Home, name: &InstanceName) -> PathBuf {
 }
 
 /// What is wanted of whoever works on an instance; `None` for that it goes on.
-pub(crate) fn wanted(home: &Home, name: &InstanceName) -> Option<Word> {
+#[must_use]
+pub fn wanted(home: &Home, name: &InstanceName) -> Option<Word> {
     fs::read_to_string(file(home, name))
         .ok()
         .and_then(|text| Word::read(text.trim()))

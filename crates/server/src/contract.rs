@@ -9,12 +9,12 @@
 use utoipa::OpenApi;
 
 use crate::wire::{
-    AnswerBody, AuditList, ClientList, CommandBody, DownBody, EventBody, ExecAnswer, ExecBody,
-    FailoverBody, FindingList, InstanceList, InstanceStatus, LintList, LogLine, LogLines,
+    AnswerBody, AuditList, CancelBody, ClientList, CommandBody, DownBody, EventBody, ExecAnswer,
+    ExecBody, FailoverBody, FindingList, InstanceList, InstanceStatus, LintList, LogLine, LogLines,
     LoginBody, Me, NodeDetail, OperationBody, OperationList, PlanBody, ProblemBody, RebalanceBody,
     RenderBody, RenderedList, SampleList, ScaleBody, SettingList, SlotFigures, SlotMap, SlowLog,
-    TemplateDetail, TemplateFilesBody, TemplateList, TokenBody, TokenMade, UpBody, UserBody,
-    UserList,
+    TemplateDetail, TemplateFilesBody, TemplateList, TokenBody, TokenMade, ToldBody, UpBody,
+    UserBody, UserList,
 };
 
 /// Log in.
@@ -177,6 +177,47 @@ const fn rebalance() {}
     ),
     extensions(("x-role" = json!("operator"))))]
 const fn failover() {}
+
+/// Have a move of slots stand still, once the slots that are open have arrived.
+#[utoipa::path(post, path = "/api/v1/instances/{name}/pause", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+    ),
+    responses(
+        (status = 200, description = "who was told", body = ToldBody),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("operator"))))]
+const fn pause() {}
+
+/// Have it go on.
+#[utoipa::path(post, path = "/api/v1/instances/{name}/resume", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+    ),
+    responses(
+        (status = 200, description = "who was told", body = ToldBody),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("operator"))))]
+const fn resume() {}
+
+/// End a change of size where it is: what has moved stays where it is.
+#[utoipa::path(post, path = "/api/v1/instances/{name}/cancel", tag = "instances",
+    params(
+        ("name" = String, Path, description = "The instance, or the template."),
+    ),
+    request_body = CancelBody,
+    responses(
+        (status = 202, description = "begun; `dry_run` gives 200 and a plan", body = OperationBody),
+        (status = 200, description = "the plan of a dry run", body = PlanBody),
+        (status = "default", description = "an error", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+    extensions(("x-role" = json!("operator"))))]
+const fn cancel_change() {}
 
 /// Say who owns which slots.
 #[utoipa::path(get, path = "/api/v1/instances/{name}/slots", tag = "instances",
@@ -543,6 +584,9 @@ const fn metrics() {}
         scale,
         rebalance,
         failover,
+        pause,
+        resume,
+        cancel_change,
         slots,
         slot_figures,
         node,

@@ -92,6 +92,7 @@ impl Operations {
             began_at: now(),
             ended_at: None,
             cancelling: false,
+            paused: false,
             phases: Vec::new(),
             waiting_on: None,
             moving: None,

@@ -101,6 +101,7 @@ async fn one(server: &Arc<Server>, name: &InstanceName, known: &mut Patience) ->
         name,
         verb: "up",
         user: USER,
+        is_alone: true,
     };
     let begun = server.begin(task, command, approver)?;
     ended(server, &begun.id).await

@@ -164,8 +164,15 @@ impl Server {
         command: Command,
         approver: Typed,
     ) -> Result<OperationBody, Fault> {
-        let Task { name, verb, user } = task;
-        self.must_be_free(name)?;
+        let Task {
+            name,
+            verb,
+            user,
+            is_alone,
+        } = task;
+        if is_alone {
+            self.must_be_free(name)?;
+        }
         let (body, cancel) = self.operations.begin(name.as_str(), verb, user)?;
         let recorder = Recorder {
             operations: self.operations.clone(),
@@ -256,6 +263,8 @@ pub(crate) struct Task<'a> {
     pub(crate) name: &'a InstanceName,
     pub(crate) verb: &'a str,
     pub(crate) user: &'a str,
+    /// Whether nobody else may be at work; to end whoever is is what `cancel` is for.
+    pub(crate) is_alone: bool,
 }
 
 /// Answers the driver's questions for whoever asked over HTTP: to ask for it is to agree to the

@@ -14,6 +14,7 @@ use control::command::{
     DownRequest, ExposeWish, FailoverRequest, Handover, Measure, Pace, Platform, ScaleRequest,
     Shape, UpRequest,
 };
+use control::oversee::Word;
 use control::{Command, Reply};
 use model::fault::{Class, Fault};
 use model::ids::{InstanceName, VariableName, WorkloadName};
@@ -27,8 +28,8 @@ use crate::problem::Problem;
 use crate::server::{Server, Task, Typed, unconfirmed};
 use crate::shelf;
 use crate::wire::{
-    DownBody, FailoverBody, InstanceList, InstanceRow, InstanceStatus, PlanBody, RebalanceBody,
-    ScaleBody, UpBody,
+    CancelBody, DownBody, FailoverBody, InstanceList, InstanceRow, InstanceStatus, PlanBody,
+    RebalanceBody, ScaleBody, ToldBody, UpBody,
 };
 
 /// How long it may take where nothing is said, and at most.
@@ -37,6 +38,9 @@ const WAIT_MAX_S: u64 = 24 * 60 * 60;
 
 /// How far from its share a shard may be where nothing is said, as on the command line.
 const THRESHOLD_USUAL: u32 = 2;
+
+/// The verb that ends a change where it is.
+const CANCEL: &str = "cancel";
 
 /// The template of a new instance where none is named, as on the command line.
 const USUAL_TEMPLATE: &str = "redis-cluster";
@@ -138,6 +142,7 @@ impl Change<'_> {
             name: &self.name,
             verb: self.verb,
             user: self.user,
+            is_alone: self.verb != CANCEL,
         };
         let begun = self.server.begin(task, command, approver)?;
         if let Some(key) = &key {
@@ -339,6 +344,69 @@ pub(super) async fn failover(
         confirm: None,
     };
     change.answer(Command::Failover(request), &body).await
+}
+
+pub(super) async fn pause(
+    State(server): State<Arc<Server>>,
+    _: Operator,
+    Path(name): Path<String>,
+) -> Answer<Json<ToldBody>> {
+    tell(&server, &name, Command::Pause).await
+}
+
+pub(super) async fn resume(
+    State(server): State<Arc<Server>>,
+    _: Operator,
+    Path(name): Path<String>,
+) -> Answer<Json<ToldBody>> {
+    tell(&server, &name, Command::Resume).await
+}
+
+/// Tells whoever works on an instance, here or elsewhere on this host, to stand still or to go on.
+async fn tell(
+    server: &Server,
+    name: &str,
+    command: fn(InstanceName) -> Command,
+) -> Answer<Json<ToldBody>> {
+    let name = known_instance(server, name)?;
+    let Reply::Told { operator, word, .. } = server.ask(command(name)).await? else {
+        return Err(odd());
+    };
+    Ok(Json(ToldBody {
+        user: operator.user,
+        verb: operator.verb,
+        since: operator.since,
+        paused: word == Some(Word::Pause),
+    }))
+}
+
+pub(super) async fn cancel(
+    State(server): State<Arc<Server>>,
+    Operator(me): Operator,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<CancelBody>, JsonRejection>,
+) -> Answer<Response> {
+    let Json(body) = body?;
+    let name = known_instance(&server, &name)?;
+    let request = ScaleRequest {
+        name: name.clone(),
+        verb: CANCEL,
+        shape: Shape::AsItIs,
+        pace: pace(None, None),
+        dry_run: body.dry_run,
+        limit: limit(body.wait_timeout_s),
+    };
+    let change = Change {
+        server: &server,
+        headers: &headers,
+        user: &me.user,
+        name,
+        verb: CANCEL,
+        is_dry: body.dry_run,
+        confirm: None,
+    };
+    change.answer(Command::Scale(request), &body).await
 }
 
 /// An instance that there is: what is not there is told at once, not by an operation that fails.

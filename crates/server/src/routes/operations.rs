@@ -8,7 +8,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use control::oversee::{Word, wanted};
 use futures::Stream;
+use model::ids::InstanceName;
 use serde::Deserialize;
 
 use super::Answer;
@@ -27,7 +29,8 @@ pub(super) async fn list(
     _: Viewer,
     Query(of): Query<Of>,
 ) -> Json<OperationList> {
-    let operations = server.operations.list(of.instance.as_deref());
+    let found = server.operations.list(of.instance.as_deref());
+    let operations = found.into_iter().map(|it| as_it_is(&server, it)).collect();
     Json(OperationList { operations })
 }
 
@@ -37,9 +40,18 @@ pub(super) async fn get(
     Path(id): Path<String>,
 ) -> Answer<Json<OperationBody>> {
     let found = server.operations.get(&id);
-    Ok(Json(
-        found.ok_or_else(|| Problem::unknown("such operation"))?,
-    ))
+    let found = found.ok_or_else(|| Problem::unknown("such operation"))?;
+    Ok(Json(as_it_is(&server, found)))
+}
+
+/// The operation, with whether it stands still now: the word for that may come from elsewhere.
+fn as_it_is(server: &Server, mut body: OperationBody) -> OperationBody {
+    if body.state == "running"
+        && let Ok(name) = InstanceName::new(&body.instance)
+    {
+        body.paused = wanted(&server.home, &name) == Some(Word::Pause);
+    }
+    body
 }
 
 pub(super) async fn cancel(

@@ -90,6 +90,9 @@ pub struct OperationBody {
     pub ended_at: Option<String>,
     /// Whether somebody asked it to stop.
     pub cancelling: bool,
+    /// Whether somebody had it stand still.
+    #[serde(default)]
+    pub paused: bool,
     /// The phases that were begun so far, in order.
     pub phases: Vec<PhaseState>,
     /// What it waits for now.

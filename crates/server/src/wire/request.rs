@@ -70,7 +70,7 @@ pub struct ScaleBody {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RebalanceBody {
-    /// `slots` or `keys`; `slots` where left out.
+    /// `slots`, `keys`, `memory` or `load`; `slots` where left out.
     pub by: Option<String>,
     /// The weight of a node's shard; 1 where left out.
     #[serde(default)]
@@ -102,6 +102,30 @@ pub struct FailoverBody {
     pub dry_run: bool,
     /// How many seconds it may take to be ready; 600 where left out.
     pub wait_timeout_s: Option<u64>,
+}
+
+/// End a change of size where it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelBody {
+    /// Show the plan only.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// How many seconds it may take to be ready; 600 where left out.
+    pub wait_timeout_s: Option<u64>,
+}
+
+/// Who works on an instance, and was told to stand still or to go on.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ToldBody {
+    /// The user.
+    pub user: String,
+    /// What is done: `scale`.
+    pub verb: String,
+    /// Since when, as RFC 3339.
+    pub since: String,
+    /// Whether it stands still, once the slots that are open have arrived.
+    pub paused: bool,
 }
 
 /// One command of redis-cli.
