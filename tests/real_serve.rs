@@ -1,7 +1,5 @@
 //! `shardyard serve` on real servers: who comes in, and an instance's life through the API.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
-
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 

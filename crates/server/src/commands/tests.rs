@@ -122,7 +122,13 @@ fn backup() -> Command {
 }
 
 /// Every command, with what it needs; nothing where nobody may give it over the API.
-fn commands() -> Vec<(Command, Option<(Role, Kind)>)> {
+fn commands() -> Vec<(Command, Wanted)> {
+    [of_an_instance(), of_any_cluster()].concat()
+}
+
+type Wanted = Option<(Role, Kind)>;
+
+fn of_an_instance() -> Vec<(Command, Wanted)> {
     let weights = BTreeMap::from([(workload(), 2)]);
     let shares = Shape::Shares {
         by: Measure::Load,
@@ -140,8 +146,6 @@ fn commands() -> Vec<(Command, Option<(Role, Kind)>)> {
     };
     let changes = Some((Role::Operator, Kind::Changes));
     let looks = Some((Role::Viewer, Kind::Looks));
-    let beyond = Some((Role::Admin, Kind::Changes));
-    let beyond_looks = Some((Role::Admin, Kind::Acts));
     let logs = Command::Logs {
         instance: orders(),
         of: Some(LogSubject::Service(ServiceName::new("redis").unwrap())),
@@ -179,6 +183,13 @@ fn commands() -> Vec<(Command, Option<(Role, Kind)>)> {
         (Command::Doctor, looks),
         (exec(), None),
         (backup(), None),
+    ]
+}
+
+fn of_any_cluster() -> Vec<(Command, Wanted)> {
+    let beyond = Some((Role::Admin, Kind::Changes));
+    let beyond_looks = Some((Role::Admin, Kind::Acts));
+    vec![
         (
             Command::TribCreate {
                 nodes: vec![address()],
@@ -362,15 +373,8 @@ fn info() -> ClusterInfo {
     }
 }
 
-fn replies() -> Vec<Reply> {
-    let took = Duration::from_nanos(1_234_567_891);
-    let proof = Some(Proof {
-        operations: 1,
-        errors: 2,
-        longest_write_gap: took,
-        acknowledged_writes_lost: 3,
-    });
-    let answers = vec![
+fn answers() -> Vec<Answered> {
+    vec![
         Answered {
             address: address(),
             answer: Ok("PONG".to_owned()),
@@ -379,7 +383,17 @@ fn replies() -> Vec<Reply> {
             address: address(),
             answer: Err(fault()),
         },
-    ];
+    ]
+}
+
+fn replies() -> Vec<Reply> {
+    let took = Duration::from_nanos(1_234_567_891);
+    let proof = Some(Proof {
+        operations: 1,
+        errors: 2,
+        longest_write_gap: took,
+        acknowledged_writes_lost: 3,
+    });
     let row = Row {
         name: "orders".to_owned(),
         template: "redis-cluster".to_owned(),
@@ -432,7 +446,7 @@ fn replies() -> Vec<Reply> {
         Reply::Checked(info(), vec![finding()]),
         Reply::Info(info()),
         Reply::Tended(Box::new(tended)),
-        Reply::Answers(answers),
+        Reply::Answers(answers()),
     ]
 }
 
