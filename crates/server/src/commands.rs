@@ -146,11 +146,9 @@ fn operation(
     me: &Me,
     needs: &Needs,
 ) -> Result<(String, Cancel, Option<Recorder>), Fault> {
-    if let Some(name) = &needs.alone {
-        server.must_be_free(name)?;
-    }
     let about = needs.about.clone().unwrap_or_default();
-    let (body, cancel) = server.operations.begin(&about, &needs.verb, &me.user)?;
+    let what = (about.as_str(), needs.verb.as_str(), me.user.as_str());
+    let (body, cancel) = server.begin_operation(needs.alone.as_ref(), what)?;
     let recorder = Recorder {
         operations: server.operations.clone(),
         hub: server.hub.clone(),

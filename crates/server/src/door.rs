@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use crate::operations::now;
 use crate::problem::{Problem, ProblemCode};
 use crate::server::Server;
+use crate::serving::whole;
 use crate::wire::{AuditEntry, Me, Role};
 
 /// The name of the session's cookie. Over TLS it is one that a browser takes from this very host
@@ -51,7 +52,11 @@ pub(crate) async fn guard(
             if let Some(me) = &me {
                 request.extensions_mut().insert(me.clone());
             }
-            (me, next.run(request).await)
+            let response = match whole(request, me.as_ref()).await {
+                Ok(request) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            };
+            (me, response)
         }
     };
     if changes && response.extensions().get::<Looked>().is_none() {

@@ -18,6 +18,7 @@ mod routes;
 mod said;
 mod samples;
 mod server;
+mod serving;
 mod settings;
 mod shelf;
 mod terminal;
@@ -27,7 +28,6 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::fault::{Class, Fault};
 use tokio::net::TcpListener;
 
 pub use crate::routes::router;
@@ -40,30 +40,27 @@ const END_LIMIT: Duration = Duration::from_secs(30);
 const END_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `ends` is done; then what is under way is brought to its end, as after Ctrl-C.
-///
-/// # Errors
-/// Where connections cannot be taken any more.
 pub async fn serve(
     server: Arc<Server>,
     listener: TcpListener,
     ends: impl Future<Output = ()> + Send,
-) -> Result<(), Fault> {
+) {
     let looking = tokio::spawn(samples::look(server.clone()));
     let reconciling = tokio::spawn(reconcile::reconcile(server.clone()));
     let service = router(server.clone());
     let serving = async {
         match &server.tls {
-            None => axum::serve(listener, service).await,
+            None => serving::serve(listener, service).await,
             Some(tls) => tokio::select! {
-                ended = async { axum::serve(tls.listen(listener), service).await } => ended,
-                () = tls.watch(|came| server.note_certificate(came)) => Ok(()),
+                () = serving::serve(tls.listen(listener), service) => {}
+                () = tls.watch(|came| server.note_certificate(came)) => {}
             },
         }
     };
-    let ended = tokio::select! {
-        ended = serving => ended,
-        () = ends => Ok(()),
-    };
+    tokio::select! {
+        () = serving => {}
+        () = ends => {}
+    }
     reconciling.abort();
     looking.abort();
     let stopped = async {
@@ -73,12 +70,4 @@ pub async fn serve(
     };
     // What takes longer is cut off; the next run observes and goes on.
     let _ = tokio::time::timeout(END_LIMIT, stopped).await;
-    ended.map_err(|error| {
-        Fault::new(
-            "SY6016",
-            Class::Failed,
-            "the server cannot take connections",
-        )
-        .with_cause(error)
-    })
 }

@@ -18,6 +18,7 @@ use axum::routing::{get, post, put};
 
 use crate::problem::Problem;
 use crate::server::Server;
+use crate::serving::COMMAND_MAX;
 use crate::{console, contract, door, metrics};
 
 type Answer<T> = Result<T, Problem>;
@@ -64,7 +65,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/operations/{id}/cancel", post(operations::cancel))
         .route(
             "/commands",
-            post(commands::run).layer(DefaultBodyLimit::max(commands::BODY_MAX)),
+            post(commands::run).layer(DefaultBodyLimit::max(COMMAND_MAX)),
         )
         .route("/commands/{id}/answer", post(commands::answer))
         .route("/commands/{id}/cancel", post(commands::cancel))

@@ -49,6 +49,8 @@ pub struct Server {
     pub(crate) attempts: Attempts,
     pub(crate) hub: Arc<Hub>,
     pub(crate) operations: Arc<Operations>,
+    /// Held while it is looked whether an instance is free, up to the operation that takes it.
+    beginning: Mutex<()>,
     pub(crate) commands: Commands,
     pub(crate) samples: Samples,
     /// What the one-time token is proved by; gone once it was used.
@@ -71,6 +73,7 @@ impl Server {
         };
         let server = Self {
             operations: Arc::new(Operations::open(hub.clone(), accounts.clone())?),
+            beginning: Mutex::default(),
             hosts: hosts(settings.listen, settings.allowed_hosts),
             first: Mutex::new(token.as_deref().map(proof)),
             tls: settings.tls.map(Arc::new),
@@ -170,10 +173,8 @@ impl Server {
             user,
             is_alone,
         } = task;
-        if is_alone {
-            self.must_be_free(name)?;
-        }
-        let (body, cancel) = self.operations.begin(name.as_str(), verb, user)?;
+        let alone = Some(name).filter(|_| is_alone);
+        let (body, cancel) = self.begin_operation(alone, (name.as_str(), verb, user))?;
         let recorder = Recorder {
             operations: self.operations.clone(),
             hub: self.hub.clone(),
@@ -192,8 +193,25 @@ impl Server {
         Ok(body)
     }
 
+    /// Begins an operation: of many who want one of an instance that is to be worked on alone, one
+    /// gets it.
+    pub(crate) fn begin_operation(
+        &self,
+        alone: Option<&InstanceName>,
+        (about, verb, user): (&str, &str, &str),
+    ) -> Result<(OperationBody, Cancel), Fault> {
+        let _one_by_one = self
+            .beginning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = alone {
+            self.must_be_free(name)?;
+        }
+        self.operations.begin(about, verb, user)
+    }
+
     /// One operator at a time: a second one is told who works on it since when.
-    pub(crate) fn must_be_free(&self, name: &InstanceName) -> Result<(), Fault> {
+    fn must_be_free(&self, name: &InstanceName) -> Result<(), Fault> {
         let busy = |who: &str, verb: &str, since: &str| {
             Fault::new(
                 "SY4004",

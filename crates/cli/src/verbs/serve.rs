@@ -61,7 +61,7 @@ pub(super) async fn run(session: &Session, arguments: ServeArguments) -> Result<
         },
         || json!({ "url": format!("{scheme}://{listen}/"), "token": token }),
     );
-    server::serve(server, listener, interrupted()).await?;
+    server::serve(server, listener, interrupted()).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,9 +22,6 @@ use crate::problem::Problem;
 use crate::server::Server;
 use crate::wire::{ALIVE_SECONDS, AnswerBody, CommandBody, Line, VERSION};
 
-/// How large a command may be: it may bring a template's files along.
-pub(super) const BODY_MAX: usize = 32 << 20;
-
 const ALIVE_PAUSE: Duration = Duration::from_secs(ALIVE_SECONDS);
 
 pub(super) async fn run(
