@@ -2,7 +2,7 @@
 //! error's class. It never hides a fault's code behind a status.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::fault::{Class, Fault};
@@ -51,14 +51,30 @@ impl From<Fault> for Problem {
     }
 }
 
+/// What of a request cannot be read, and why.
+fn unreadable(what: &str, status: StatusCode, why: String) -> Problem {
+    let fault = Fault::new("SY6009", Class::Usage, format!("{what} cannot be read"))
+        .with_cause(why)
+        .with_help("its form stands in /api/v1/openapi.json");
+    let fault = Box::new(fault);
+    Problem { fault, status }
+}
+
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        let status = rejection.status();
-        let fault = Fault::new("SY6009", Class::Usage, "the body cannot be read")
-            .with_cause(rejection.body_text())
-            .with_help("its form stands in /api/v1/openapi.json");
-        let fault = Box::new(fault);
-        Self { fault, status }
+        unreadable("the body", rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        unreadable("the path", rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        unreadable("the query", rejection.status(), rejection.body_text())
     }
 }
 

@@ -11,7 +11,7 @@ mod templates;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -22,6 +22,16 @@ use crate::serving::COMMAND_MAX;
 use crate::{console, contract, door, metrics};
 
 type Answer<T> = Result<T, Problem>;
+
+/// What a request's path names; what cannot be read is a problem like any other.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Problem))]
+struct Path<T>(T);
+
+/// What stands behind the question mark.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Problem))]
+struct Query<T>(T);
 
 /// The whole server as a service.
 pub fn router(server: Arc<Server>) -> Router {

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use control::Command;
 use futures::stream;
 use model::fault::{Class, Fault};
 
-use super::Answer as Answered;
 use super::look::EndsWith;
+use super::{Answer as Answered, Path};
 use crate::commands::{Begun, Kind, begin, limited, needs};
 use crate::door::{About, Did, Looked, Viewer};
 use crate::problem::Problem;

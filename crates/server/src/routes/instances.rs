@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use control::command::{
@@ -21,7 +21,7 @@ use model::ids::{InstanceName, VariableName, WorkloadName};
 use model::instance::EngineKind;
 use serde::Serialize;
 
-use super::Answer;
+use super::{Answer, Path};
 use crate::door::{About, Operator, Viewer};
 use crate::operations::Known;
 use crate::problem::Problem;

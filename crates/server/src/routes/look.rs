@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event as Line, KeepAlive, Sse};
 use control::cancel::Cancel;
 use control::command::{LogSubject, Status};
@@ -19,8 +19,8 @@ use model::instance::Instance;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::Answer;
 use super::instances::{instance_name, odd, usage, workload};
+use super::{Answer, Path, Query};
 use crate::door::{Operator, Viewer};
 use crate::measured::{self, Measure};
 use crate::problem::Problem;

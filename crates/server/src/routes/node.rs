@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use control::command::{NodeStatus, Status};
 use model::address::NodeAddress;
 use model::fault::Fault;
 use model::ids::WorkloadName;
 use model::instance::Instance;
 
-use super::Answer;
 use super::instances::{instance_name, workload};
 use super::look::{status, stored};
+use super::{Answer, Path};
 use crate::door::{Operator, Viewer};
 use crate::problem::Problem;
 use crate::server::Server;

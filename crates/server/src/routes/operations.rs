@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -13,7 +13,7 @@ use futures::Stream;
 use model::ids::InstanceName;
 use serde::Deserialize;
 
-use super::Answer;
+use super::{Answer, Path, Query};
 use crate::door::{Admin, Operator, Viewer};
 use crate::problem::Problem;
 use crate::server::Server;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 
-use super::Answer;
+use super::{Answer, Path};
 use crate::accounts::SESSION_SECONDS;
 use crate::door::{Admin, Viewer, cookie, set_cookie};
 use crate::problem::Problem;

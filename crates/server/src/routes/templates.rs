@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use control::home::Home;
 use control::preview::rendered;
 use model::instance::TemplateFiles;
 use template::{Document, Fallback, Variable, VariableKind, builtin};
 
-use super::Answer;
 use super::instances::{usage, variables};
+use super::{Answer, Path};
 use crate::door::{Operator, Viewer};
 use crate::server::Server;
 use crate::shelf;
