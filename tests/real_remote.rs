@@ -424,3 +424,35 @@ fn a_plan_that_is_refused_and_a_loss_that_is_not_typed_are_not_carried_out() {
         assert_eq!(here.state(), "ready");
     }
 }
+
+#[test]
+fn a_question_is_waited_for_while_its_asker_is_there_and_no_longer() {
+    let here = Shardyard::new();
+    let served = Served::start(&here);
+    let there = Elsewhere::new(&served, "operator");
+    let mut child = there.command(&["up", "--name", here.name(), "--yes"]);
+    // The command as the client sends it, without anybody who answers.
+    let up = json!({
+        "name": here.name(), "template": null, "given": {}, "in_arguments": [],
+        "platform": { "engine": null, "expose": null, "fetch": "Missing", "host_access": false },
+        "dry_run": false, "limit": { "secs": 60, "nanos": 0 },
+    });
+    assert!(child.spawn().unwrap().wait().unwrap().success());
+    here.ok(&["down", here.name(), "--yes"]);
+    let body = json!({ "version": "0.1.0", "command": { "Up": up } });
+    let line = "POST /api/v1/commands";
+    let stream = send(&served.address, line, &served.login, Some(&body));
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let mut lines = lines.filter(|it| it.starts_with('{') || it.starts_with('"'));
+    assert!(lines.any(|it| it.starts_with("{\"question\"")), "it asks");
+    assert_eq!(
+        lines.next().as_deref(),
+        Some("\"alive\""),
+        "it says that it waits"
+    );
+    drop(lines);
+    wait_until("it ends", LIMIT, || last_state(&served) == "failed");
+    let problem = served.ok("GET /api/v1/operations", None)["operations"][0]["problem"].take();
+    assert_eq!(problem["code"], "SY6019");
+    assert_eq!(here.state(), "stopped");
+}

@@ -67,10 +67,15 @@ fn read(text: &str) -> Option<Url> {
     if !is_plain || authority.as_str().contains('@') || authority.host().is_empty() {
         return None;
     }
+    // What stands there and is no port is not left out.
+    let port = match authority.as_str().get(authority.host().len()..)? {
+        "" => usual,
+        rest => rest.strip_prefix(':')?.parse().ok().filter(|it| *it > 0)?,
+    };
     Some(Url {
         is_tls,
         host: authority.host().trim_matches(['[', ']']).to_owned(),
-        port: authority.port_u16().unwrap_or(usual),
+        port,
         authority: authority.as_str().to_ascii_lowercase(),
     })
 }
