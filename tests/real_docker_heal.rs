@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use redis::Commands;
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Shardyard, Writer, connect, docker, inspect, is_docker_there, kill, wait_until};
+use tests::{
+    Served, Shardyard, Writer, connect, docker, inspect, is_docker_there, kill, wait_until,
+};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -120,6 +122,23 @@ fn a_container_that_is_removed_comes_back_with_its_volume() {
     assert_eq!(status["state"], "unavailable", "{status:#}");
     let up = product.up(&[]);
     assert_eq!(up["state"], "ready");
+    all_keys_are_there(&product, 300);
+}
+
+#[test]
+fn the_loop_of_a_server_brings_a_removed_container_back() {
+    if !is_docker_there() {
+        return;
+    }
+    let product = delivered(&["--replicas", "0"]);
+    write_keys(&product, 300);
+    let served = Served::start(&product);
+    docker(&["rm", "-f", &product.container("redis-1")]);
+    wait_until("the loop heals it", LIMIT, || {
+        let operations = served.ok("GET /api/v1/operations", None);
+        let last = &operations["operations"][0];
+        last["user"] == "reconcile" && last["state"] == "done" && product.state() == "ready"
+    });
     all_keys_are_there(&product, 300);
 }
 
