@@ -266,6 +266,17 @@ test('load is shown where the server counts it', async () => {
   await page.getByRole('button', { name: 'To the largest, slot 12182' }).click();
   await expect(page.getByRole('slider', { name: 'Slots' })).toHaveAttribute('aria-valuetext', /; load: [1-9]\d* µs$/);
   await expect(page.getByRole('radio', { name: 'memory' })).toBeDisabled();
+  // Heat over time: nothing came since the look before, until something does.
+  const load = page.getByRole('slider', { name: 'Slots' });
+  const back = page.getByRole('slider', { name: 'Back in time' });
+  await expect(back).toBeEnabled({ timeout: 20_000 });
+  await page.getByRole('checkbox', { name: 'only what came since the look before' }).check();
+  await expect(load).toHaveAttribute('aria-valuetext', /; load: 0 µs$/, { timeout: 20_000 });
+  served.run('cli', 'valley', '-c', 'set', 'foo', 'bar');
+  await expect(load).toHaveAttribute('aria-valuetext', /; load: [1-9]\d* µs$/, { timeout: 20_000 });
+  await back.focus();
+  await page.keyboard.press('End');
+  await expect(back).not.toHaveValue('0');
   await shot('slots-load');
   served.run('down', 'valley', '--delete-data', '--yes', '--confirm', 'valley');
 });

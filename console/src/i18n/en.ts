@@ -51,7 +51,7 @@ export const en = {
   settings_from: 'What {file} says, beside what the server runs with. What is secret is named, not shown.', settings_no_file: 'What the server runs with. No config file of this node is known. What is secret is named, not shown.',
   settings_same: 'Every setting of the file runs.', settings_differ: 'Settings of the file that do not run as written: {count}', wanted: 'Wanted', runs: 'Running', verdict: 'Verdict',
   all_settings: 'Those too that the file says nothing of', setting_same: 'the same', setting_differs: 'differs', setting_unset: 'not in the file', setting_untold: 'not told by the server', setting_engine: 'set by the engine', setting_secret: 'secret',
-  clients: 'Clients', clients_count: '{shown} of {total} clients', client_name: 'Name', last_command: 'Last command', connected_for: 'Connected', silent_for: 'Silent', library: 'Library',
+  heat_gained: 'only what came since the look before', heat_back: 'Back in time', clients: 'Clients', clients_count: '{shown} of {total} clients', client_name: 'Name', last_command: 'Last command', connected_for: 'Connected', silent_for: 'Silent', library: 'Library',
   slow_log: 'Slow log', slow_from: 'Commands that took {limit} or longer, as the server kept them.', slow_never: 'This server keeps no slow commands.', no_slow: 'No slow command.',
   filter: 'Filter', cannot_answer: 'This node does not answer.',
   memory_used: 'of its limit', restarts: 'restarts', live: 'live', not_live: 'reconnecting', none_known: 'none', title: 'Title',

@@ -52,7 +52,7 @@ export const zh: Record<Word, string> = {
   settings_from: '{file} 所写与服务器实际运行的对照。机密只列名称，不显示内容。', settings_no_file: '服务器实际运行的设置。未知该节点的配置文件。机密只列名称，不显示内容。',
   settings_same: '文件中的每项设置都已生效。', settings_differ: '文件中有 {count} 项设置与运行值不同。', wanted: '期望', runs: '运行', verdict: '结论',
   all_settings: '也显示文件中未写的设置', setting_same: '一致', setting_differs: '不同', setting_unset: '文件中未写', setting_untold: '服务器未告知', setting_engine: '由引擎设定', setting_secret: '机密',
-  clients: '客户端', clients_count: '{total} 个客户端中的 {shown} 个', client_name: '名称', last_command: '最近命令', connected_for: '已连接', silent_for: '空闲', library: '客户端库',
+  heat_gained: '仅显示自上次查看以来的增量', heat_back: '回看', clients: '客户端', clients_count: '{total} 个客户端中的 {shown} 个', client_name: '名称', last_command: '最近命令', connected_for: '已连接', silent_for: '空闲', library: '客户端库',
   slow_log: '慢日志', slow_from: '用时达到 {limit} 的命令，按服务器所记。', slow_never: '该服务器不记录慢命令。', no_slow: '没有慢命令。',
   filter: '筛选', cannot_answer: '该节点没有应答。',
   memory_used: '占上限', restarts: '重启', live: '实时', not_live: '重连中', none_known: '无', title: '标题',
