@@ -364,6 +364,8 @@ fn an_interrupt_ends_the_command_at_the_server() {
     );
     assert!(ran.stderr.contains("error[SY4002]"), "{}", ran.stderr);
     assert_eq!(last_state(&served), "interrupted");
+    there.ok(&["up", "--name", here.name(), "--yes"]);
+    assert_eq!(here.state(), "ready", "the next one goes on");
 }
 
 #[test]
