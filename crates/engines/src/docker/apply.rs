@@ -312,8 +312,8 @@ impl Applier {
         }
     }
 
-    /// Starts a container that is there; `None` where it cannot be started any more and must be made
-    /// anew, because what it was made with is gone.
+    /// Starts a container that is there; `None` where it cannot be started any more and must be
+    /// made anew, because what it was made with is gone.
     async fn start_as_it_is(
         &self,
         scene: Scene<'_>,
@@ -321,8 +321,8 @@ impl Applier {
         seen: &Seen,
     ) -> Result<Option<String>, ApplyError> {
         let blueprint = translate::blueprint(scene.owner, workload, ground(scene.daemon, true))?;
-        // A volume that was removed must not be made anew without its container: a container keeps its
-        // volumes from that, so they are there.
+        // A volume that was removed must not be made anew without its container: a container keeps
+        // its volumes from that, so they are there.
         match seen.activity {
             // It may have been left before its volumes had their owner.
             Activity::Made => {
