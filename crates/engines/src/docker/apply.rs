@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, VolumeCreateRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use model::fault::{Class, Code, Explain};
@@ -49,6 +49,9 @@ const AT_ONCE_MAX: u32 = 32;
 /// to be saved; but of a hundred that end in the same moment Docker miscounts the ends of their
 /// network, and does not remove that any more (28.2; two of three times).
 const STOPS_MAX: usize = 16;
+
+/// The pause before a server is asked again to end.
+const ASK_AGAIN_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often the removal of a volume is tried whose container has just gone.
 const REMOVALS_MAX: u32 = 20;
@@ -546,10 +549,26 @@ async fn stop_container(
     let seconds = seconds.and_then(|it| i32::try_from(it).ok()).unwrap_or(10);
     let options = StopContainerOptionsBuilder::new().t(seconds).build();
     let question = daemon.docker.stop_container(&id, Some(options));
-    match daemon.ask("stop a container", question).await {
+    let is_server = observe::seen(found).is_some_and(|it| !it.is_job);
+    let stopped = tokio::select! {
+        stopped = daemon.ask("stop a container", question) => stopped,
+        () = ask_again(daemon, &id), if is_server => Ok(()),
+    };
+    match stopped {
         // 304: it does not run.
         Err(error) if error.is_missing() || error.status() == Some(304) => Ok(()),
         stopped => Ok(stopped?),
+    }
+}
+
+/// Asks a server to end again and again, for ever: Docker asks once, and a replica of Redis that
+/// writes its first append-only file forgets that it was asked.
+async fn ask_again(daemon: &Daemon, id: &str) {
+    loop {
+        sleep(ASK_AGAIN_PAUSE).await;
+        let options = KillContainerOptionsBuilder::new().signal("SIGTERM").build();
+        // One that has ended meanwhile cannot be asked, and need not be.
+        let _ = daemon.docker.kill_container(id, Some(options)).await;
     }
 }
 

@@ -325,6 +325,22 @@ async fn a_wrapper_that_stays_in_front_of_its_server_gives_it_time_to_stop() {
     until("nothing is left", || processes_of(&stage.home).is_empty());
 }
 
+/// Redis forgets SIGTERM while it writes its first append-only file after a copy.
+#[tokio::test]
+async fn a_server_that_forgets_that_it_was_to_stop_is_asked_again() {
+    let stage = Stage::new("forgets");
+    let text =
+        "trap 'trap \"echo saved; exit 0\" TERM' TERM; echo up; while :; do sleep 0.01; done";
+    let script = stage.script("web-1", text);
+    stage.run(&script).await.unwrap();
+    let log = stage.workload_folder(&script).join("log");
+    until("it is up", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("up"))
+    });
+    stage.stop(&script).await.unwrap();
+    assert!(fs::read_to_string(&log).unwrap().contains("saved"));
+}
+
 #[tokio::test]
 async fn a_supervisor_that_hangs_is_named() {
     let stage = Stage::new("hangs");

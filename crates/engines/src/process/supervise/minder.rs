@@ -163,7 +163,7 @@ impl Minder {
         }
         if self.state.course == Course::Stopped {
             process.terminate();
-            self.life = Life::Stopping(Stop::new(process, self.stop_timeout()));
+            self.life = Life::Stopping(self.stopping(process));
             return;
         }
         self.state.course = Course::Running;
@@ -427,6 +427,15 @@ impl Minder {
         self.launch
             .as_ref()
             .map_or(Kind::Server, |launch| launch.kind)
+    }
+
+    /// A process that was just asked to end.
+    fn stopping(&self, process: Process) -> Stop {
+        let stop = Stop::new(process, self.stop_timeout());
+        match self.kind() {
+            Kind::Server => stop.asking_again(),
+            Kind::Job => stop,
+        }
     }
 
     fn stop_timeout(&self) -> Duration {

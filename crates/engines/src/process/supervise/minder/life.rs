@@ -29,6 +29,12 @@ const FIRST_MOMENTS_EACH: Duration = Duration::from_millis(10);
 /// listens some 15 ms after its start, and longer then, because a hundred may be starting.
 const KNOCK_PAUSE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(32));
 
+/// The pause before a server is asked again to end. A replica that has just been copied to refuses
+/// while it writes its first append-only file, and forgets that it was asked ("Writing initial AOF,
+/// can't exit", Redis 7.0); asked again it goes on with what it does. Jobs are asked once, because a
+/// second signal may mean haste to them.
+const ASK_AGAIN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Something that happened.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -156,6 +162,8 @@ pub(super) struct Stop {
     pub(super) force: Force,
     /// When to do more.
     pub(super) due: Instant,
+    /// When to ask again; `None` for that once is enough.
+    ask_at: Option<Instant>,
     /// Who waits for it, and whether the workload is to be deleted then.
     pub(super) replies: Vec<(bool, Waiter)>,
 }
@@ -178,18 +186,37 @@ impl Stop {
             process,
             force: Force::Asked,
             due: Instant::now() + timeout,
+            ask_at: None,
             replies: Vec::new(),
         }
     }
 
+    /// Has it asked again and again while it does not end.
+    pub(super) fn asking_again(mut self) -> Self {
+        self.ask_at = Some(Instant::now() + ASK_AGAIN_PAUSE);
+        self
+    }
+
     async fn next(&mut self, folder: &WorkloadFolder) -> Event {
-        let gone = async {
-            self.process.over().await;
-            all_gone(folder).await;
-        };
-        tokio::select! {
-            () = gone => Event::AllGone,
-            () = sleep_until(self.due) => Event::StopDue,
+        loop {
+            let gone = async {
+                self.process.over().await;
+                all_gone(folder).await;
+            };
+            let ask_at = self.ask_at.filter(|_| self.force == Force::Asked);
+            let to_ask = async {
+                match ask_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = gone => return Event::AllGone,
+                () = sleep_until(self.due) => return Event::StopDue,
+                () = to_ask => {}
+            }
+            self.process.terminate();
+            self.ask_at = Some(Instant::now() + ASK_AGAIN_PAUSE);
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::life::{Life, Stop};
+use super::life::Life;
 use super::{Minder, Order, Standing, Waiter, failed};
 use crate::process::files::{FilesError, Settled, make_folder};
 use crate::process::folders::{InstanceFolder, WorkloadFolder};
@@ -122,7 +122,7 @@ impl Minder {
                 // again what was to stop.
                 self.rest().await;
                 run.process.terminate();
-                let mut stop = Stop::new(run.process, self.stop_timeout());
+                let mut stop = self.stopping(run.process);
                 stop.replies.push((delete, reply));
                 self.life = Life::Stopping(stop);
             }
