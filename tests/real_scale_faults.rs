@@ -344,3 +344,37 @@ fn a_growth_that_is_cancelled_before_a_slot_has_arrived_leaves_nothing_behind() 
         whole(&product, &appender.stop(), 4);
     }
 }
+
+/// A slot is handed over once a replica of its new shard has what came; while none can have it, no
+/// slot is.
+#[test]
+fn no_slot_is_handed_over_while_the_new_shards_replica_hears_nothing() {
+    let product = Shardyard::new();
+    // Longer than the replica is stopped, so that nobody takes it for dead.
+    product.up(&["--memory", "64MiB", "--set", "NODE_TIMEOUT=30000"]);
+    let mut client = Client::new(&product.urls());
+    for number in 0..3000 {
+        let key = format!("key:{number}").into_bytes();
+        let mut set = redis::cmd("SET");
+        set.arg(&key).arg(number);
+        let _: String = client.ask(&key, &set).unwrap();
+    }
+    let appender = Appender::start(product.urls());
+    let mut growth = growing(&product);
+    slots_move(&product);
+    kill(product.pid("redis-8"), Signal::STOP);
+    // Those whose keys it had already are handed over yet.
+    let (mut before, mut looks_alike) = (u64::MAX, 0);
+    wait_until("no slot is handed over any more", LIMIT, || {
+        let now = arrived(&product);
+        looks_alike = if now == before { looks_alike + 1 } else { 0 };
+        before = now;
+        std::thread::sleep(Duration::from_millis(500));
+        looks_alike == 8
+    });
+    kill(product.pid("redis-8"), Signal::CONT);
+    assert!(before < 4096, "all were handed over without a copy");
+    assert_eq!(growth.wait().unwrap().code(), Some(0));
+    assert!((4000..=4200).contains(&arrived(&product)));
+    whole(&product, &appender.stop(), 4);
+}
