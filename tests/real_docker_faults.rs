@@ -423,7 +423,7 @@ fn more_containers_than_the_kernel_knows_neighbours_for_are_refused() {
     let table: u64 = table.trim().parse().unwrap();
     let shards = (table.isqrt() + 1).to_string();
     let product = Shardyard::on_docker();
-    let many = ["--shards", &shards, "--replicas", "0", "--memory", "24MiB"];
+    let many = ["--shards", &shards, "--replicas", "0", "--memory", "32MiB"];
     // So many may be too many for the memory as well; what is refused first is said.
     let ran = up(&product, &[&many[..], &["--dry-run"]].concat());
     assert_eq!(ran.code, 6, "{}", ran.stderr);

@@ -15,15 +15,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use redis::Commands;
 use rustix::process::Signal;
-use tests::{Appender, Shardyard, connect};
+use tests::{Appender, Shardyard, connect, wait_until};
 
 /// How many points of each kind are played unless it is told otherwise.
 const POINTS: usize = 6;
 
 const KEYS: u32 = 500;
+
+/// How long a cluster may take to agree that all is well.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Grows to four shards under strace, with these further arguments for it. Gives what it wrote.
 fn grow_traced(product: &Shardyard, call: &str, inject: Option<usize>) -> (ExitStatus, String) {
@@ -92,7 +96,8 @@ fn scale(product: &Shardyard, shards: &str) {
         "json",
     ];
     let changed = product.ok(&wish).json();
-    assert_eq!(changed["state"], "ready", "{changed:#}");
+    // A node that was slow to answer another one is suspected for a moment.
+    wait_until("it is ready", LIMIT, || product.state() == "ready");
     let there = changed["shards"].as_array().unwrap().len();
     assert_eq!(there.to_string(), shards, "{changed:#}");
     let processes = product.processes();

@@ -102,11 +102,12 @@ fn steady(mut value: Value) -> Value {
     value
 }
 
-/// The same with each amount of memory made equal.
+/// The same with each amount of memory made equal, and as far from its neighbours as any.
 fn without_amounts(text: &str) -> String {
     let digits = |it: char| it.is_ascii_digit() || it == '.';
     let lines = text.lines().map(|line| {
-        let words = line.split("  ").map(|word| {
+        let words = line.split("  ").map(str::trim);
+        let words = words.filter(|word| !word.is_empty()).map(|word| {
             let is_amount = word.ends_with("iB") || word.ends_with(" B");
             let amount = word.trim_start_matches(digits);
             if is_amount { amount } else { word }

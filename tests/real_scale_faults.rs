@@ -15,7 +15,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A cluster with keys in each slot's neighbourhood, and a client that appends.
 fn filled() -> (Shardyard, Appender) {
     let product = Shardyard::new();
-    product.up(&["--memory", "64MiB", "--set", "NODE_TIMEOUT=2000"]);
+    let image = std::env::var("SHARDYARD_FAULTS_ON").unwrap_or_else(|_| "redis:7".to_owned());
+    let image = format!("IMAGE={image}");
+    let timeout = "NODE_TIMEOUT=2000";
+    product.up(&["--memory", "64MiB", "--set", timeout, "--set", &image]);
     let mut client = Client::new(&product.urls());
     for number in 0..3000 {
         let key = format!("key:{number}").into_bytes();
