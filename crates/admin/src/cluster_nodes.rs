@@ -68,6 +68,11 @@ fn read_line(line: &str) -> Option<(Peer, bool)> {
     for word in words.filter(|word| !word.is_empty()) {
         read_slots(word, &mut peer)?;
     }
+    if let PeerRole::Replica(_) = peer.role {
+        // What a replica of Valkey 8.0 and later shows as open is open at its primary, and cannot be
+        // closed here ("Please use SETSLOT only with masters").
+        peer.open_slots.clear();
+    }
     Some((peer, is_myself))
 }
 
@@ -126,6 +131,16 @@ mod tests {
             peers[1].open_slots[1].direction,
             OpenDirection::From(NodeId::parse(A).unwrap())
         );
+    }
+
+    /// `up` told replicas of Valkey to close what their primaries were moving, and was refused.
+    #[test]
+    fn what_a_replica_shows_as_open_is_its_primarys() {
+        let text = format!(
+            "{A} 127.0.0.1:30004@31004 myself,slave {B} 0 0 4 connected [93->-{B}] [94-<-{B}]\n\
+             {B} 127.0.0.1:30001@31001 master - 0 0 4 connected 0-5460\n"
+        );
+        assert_eq!(read(&text).unwrap().1[0].open_slots, []);
     }
 
     #[test]
