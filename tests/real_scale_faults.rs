@@ -8,14 +8,18 @@ use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tests::{Appended, Appender, Client, Shardyard, kill, wait_until};
+use tests::{Appended, Appender, Client, Shardyard, kill, servers, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A cluster with keys in each slot's neighbourhood, and a client that appends.
 fn filled() -> (Shardyard, Appender) {
+    let image = std::env::var("SHARDYARD_FAULTS_ON");
+    filled_on(image.as_deref().unwrap_or("redis:7"))
+}
+
+fn filled_on(image: &str) -> (Shardyard, Appender) {
     let product = Shardyard::new();
-    let image = std::env::var("SHARDYARD_FAULTS_ON").unwrap_or_else(|_| "redis:7".to_owned());
     let image = format!("IMAGE={image}");
     let timeout = "NODE_TIMEOUT=2000";
     product.up(&["--memory", "64MiB", "--set", timeout, "--set", &image]);
@@ -130,7 +134,13 @@ fn whoever_is_killed_while_slots_move_is_followed_by_one_up_and_nothing_is_lost(
 /// Kills the server of a workload while slots move, and lets the growth end as it can; then one
 /// plain `up`.
 fn killed_while_slots_move(workload: impl FnOnce(&Shardyard) -> String) {
-    let (product, appender) = filled();
+    killed_in(filled(), workload);
+}
+
+fn killed_in(
+    (product, appender): (Shardyard, Appender),
+    workload: impl FnOnce(&Shardyard) -> String,
+) {
     let mut first = growing(&product);
     slots_move(&product);
     kill(product.pid(&workload(&product)), Signal::KILL);
@@ -149,6 +159,15 @@ fn primary(product: &Shardyard, shard: usize) -> String {
 #[test]
 fn a_source_that_is_killed_while_slots_move_loses_nothing() {
     killed_while_slots_move(|product| primary(product, 0));
+}
+
+/// Its replicas know which slots are open, and show them.
+#[test]
+fn a_source_of_valkey_8_that_is_killed_while_slots_move_loses_nothing() {
+    let image = "valkey/valkey:8";
+    if servers().contains(&image) {
+        killed_in(filled_on(image), |product| primary(product, 0));
+    }
 }
 
 #[test]
