@@ -69,8 +69,8 @@ fn read_line(line: &str) -> Option<(Peer, bool)> {
         read_slots(word, &mut peer)?;
     }
     if let PeerRole::Replica(_) = peer.role {
-        // What a replica of Valkey 8.0 and later shows as open is open at its primary, and cannot be
-        // closed here ("Please use SETSLOT only with masters").
+        // What a replica of Valkey 8.0 and later shows as open is open at its primary, and cannot
+        // be closed here ("Please use SETSLOT only with masters").
         peer.open_slots.clear();
     }
     Some((peer, is_myself))
